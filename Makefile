@@ -1,0 +1,39 @@
+# `make demo` and `make test` do all the set-up a fresh machine needs; see README.md.
+.PHONY: setup demo test check format pin docs clean
+VENV := .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.installed
+
+setup: $(STAMP)
+
+$(STAMP): requirements.txt pyproject.toml scripts/setup.sh
+	@bash scripts/setup.sh $(VENV)
+	@touch $@
+
+demo: setup
+	@$(BIN)/hilum demo --out demo
+
+test: setup
+	@$(BIN)/python -m pytest
+
+check: setup
+	@$(BIN)/ruff format --check .
+	@$(BIN)/ruff check .
+	@$(BIN)/mypy
+	@$(BIN)/lint-imports --no-cache
+	@$(BIN)/python scripts/reference.py --check
+
+format: setup
+	@$(BIN)/ruff format .
+	@$(BIN)/ruff check --fix .
+
+docs: setup
+	@$(BIN)/python scripts/reference.py
+
+# New versions of everything: name==version lines only, no registry named.
+pin: setup
+	@$(BIN)/uv pip compile -q --upgrade --no-header --no-annotate --no-emit-index-url \
+	  --no-emit-find-links requirements.in -o requirements.txt
+
+clean:
+	@rm -rf $(VENV) build dist demo .mypy_cache .ruff_cache .hypothesis

@@ -1,0 +1,198 @@
+"""`hilum run` and `hilum train`."""
+
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+from rich.console import Console
+
+from hilum.cli.options import (
+    Epochs,
+    Glob,
+    Images,
+    ImageSize,
+    Labels,
+    Master,
+    Model,
+    Out,
+    Ranks,
+    Seed,
+    Split,
+    SplitBy,
+    SplitList,
+    Weights,
+)
+from hilum.errors import InvalidValueError, require
+
+if TYPE_CHECKING:
+    from hilum.recipes.data import SplitRule
+    from hilum.spark import NNEstimator
+
+__all__ = ["run", "train"]
+
+BatchSize = Annotated[
+    int, typer.Option("--batch-size", min=1, help="Images per step over all ranks.")
+]
+LearningRate = Annotated[float | None, typer.Option("--learning-rate", help="Peak learning rate.")]
+FreezeBackbone = Annotated[bool, typer.Option("--freeze-backbone", help="Train only the new head.")]
+Cache = Annotated[
+    str, typer.Option("--cache", help="Directory of pixel caches to share between runs.")
+]
+
+
+def run(
+    images: Images,
+    labels: Labels,
+    out: Out,
+    model: Model = "efficientnet_lite0",
+    weights: Weights = "auto",
+    epochs: Epochs = 8,
+    batch_size: BatchSize = 32,
+    learning_rate: LearningRate = None,
+    image_size: ImageSize = 0,
+    freeze_backbone: FreezeBackbone = False,
+    split: Split = "0.7,0.1,0.2",
+    split_by: SplitBy = "patient",
+    split_list: SplitList = None,
+    seed: Seed = 0,
+    ranks: Ranks = 0,
+    cache: Cache = "",
+    glob: Glob = None,
+    master: Master = "local[*]",
+) -> None:
+    """The whole chain: read, split by patient, cache, train, evaluate, report.
+
+    Writes OUT/bundle (the model), OUT/history.json, OUT/report/report.html and metrics.json.
+
+    Examples:
+
+        hilum run --images xrays/ --labels Data_Entry_2017.csv --out runs/first
+
+        hilum run --images s3a://cxr/png --labels labels.csv --out /shared/run --master spark://h:7077
+    """
+    from hilum.recipes import run as recipe
+    from hilum.spark import local_session
+
+    console = Console(stderr=True)
+    rule = _rule(split, split_by, split_list, seed)
+    estimator = _estimator(
+        model=model,
+        weights=weights,
+        maxEpochs=epochs,
+        batchSize=batch_size,
+        learningRate=learning_rate,
+        imageSize=image_size,
+        freezeBackbone=freeze_backbone,
+        seed=seed,
+        numRanks=ranks,
+        cacheDir=cache,
+    )
+    spark = local_session(master)
+    try:
+        result = recipe.run(
+            spark, images, labels, out, estimator, rule, say=_say(console), glob=glob
+        )
+    finally:
+        spark.stop()
+    mean = result.evaluation.mean_auroc
+    typer.echo(f"mean AUC on the test split: {'undefined' if mean is None else f'{mean:.3f}'}")
+    typer.echo(f"model:  {result.bundle_directory}")
+    typer.echo(f"report: {result.report_directory}/report.html")
+
+
+def train(
+    data: Annotated[
+        str | None, typer.Option("--data", help="Table that `hilum ingest` wrote.")
+    ] = None,
+    labels: Annotated[str | None, typer.Option("--labels", help="Label table.")] = None,
+    out: Annotated[str | None, typer.Option("--out", help="Directory for the run.")] = None,
+    resume: Annotated[
+        str | None, typer.Option("--resume", help="Continue this run from its last checkpoint.")
+    ] = None,
+    model: Model = "efficientnet_lite0",
+    weights: Weights = "auto",
+    epochs: Epochs = 8,
+    batch_size: BatchSize = 32,
+    learning_rate: LearningRate = None,
+    image_size: ImageSize = 0,
+    freeze_backbone: FreezeBackbone = False,
+    split: Split = "0.7,0.1,0.2",
+    split_by: SplitBy = "patient",
+    split_list: SplitList = None,
+    seed: Seed = 0,
+    ranks: Ranks = 0,
+    cache: Cache = "",
+    master: Master = "local[*]",
+) -> None:
+    """Train on an ingested table; writes OUT/bundle, OUT/history.json and checkpoints.
+
+    Examples:
+
+        hilum train --data table --labels Data_Entry_2017.csv --out runs/second --model resnet50
+
+        hilum train --resume runs/second
+    """
+    given = {"--data": data, "--labels": labels, "--out": out}
+    if resume is None and None in given.values():
+        missing = ", ".join(name for name, value in given.items() if value is None)
+        raise typer.BadParameter(f"{missing} missing (or give --resume RUN)")
+    require(
+        resume is None or not any(given.values()),
+        "--resume",
+        "given alone: data and settings are in the run directory",
+        [name for name, value in given.items() if value],
+    )
+    from hilum.recipes import run as recipe
+    from hilum.recipes.data import label_and_split
+    from hilum.spark import local_session
+
+    console = Console(stderr=True)
+    rule = _rule(split, split_by, split_list, seed)
+    estimator = _estimator(
+        model=model,
+        weights=weights,
+        maxEpochs=epochs,
+        batchSize=batch_size,
+        learningRate=learning_rate,
+        imageSize=image_size,
+        freezeBackbone=freeze_backbone,
+        seed=seed,
+        numRanks=ranks,
+        cacheDir=cache,
+    )
+    spark = local_session(master)
+    try:
+        if resume is not None:
+            out = resume
+            recipe.continue_training(spark, resume, num_ranks=ranks)
+        else:
+            assert data is not None and labels is not None and out is not None
+            table = label_and_split(spark, spark.read.parquet(data), labels, rule)
+            _say(console)(str(table.join))
+            source = {"data": data, "labels": labels}
+            recipe.train(spark, table, out, estimator, rule, source=source)
+    finally:
+        spark.stop()
+    typer.echo(f"model: {out}/bundle")
+
+
+def _rule(split: str, split_by: str, split_list: str | None, seed: int) -> "SplitRule":
+    from hilum.recipes.data import SplitRule, parse_fractions
+
+    if split_by not in ("patient", "image"):
+        raise InvalidValueError(f"--split-by must be patient or image. Got {split_by!r}.")
+    return SplitRule(
+        fractions=parse_fractions(split),
+        seed=seed,
+        by="image" if split_by == "image" else "patient",
+        listed_in=split_list,
+    )
+
+
+def _estimator(**params: Any) -> "NNEstimator":
+    from hilum.spark import NNEstimator
+
+    return NNEstimator(splitCol="split", **params)
+
+
+def _say(console: Console) -> Any:
+    return lambda line: console.print(line, highlight=False, markup=False)

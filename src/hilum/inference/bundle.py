@@ -1,0 +1,126 @@
+"""A trained model as one directory that needs nothing else: weights, names, preprocessing, origin.
+
+    BUNDLE/manifest.json        readable; format version first
+    BUNDLE/weights.safetensors  tensors only
+
+The bundle is the only thing prediction needs, wherever it runs: Spark, command line, HTTP, DICOM.
+Names and preprocessing travel with the weights, so scores cannot be mixed up and pixels are
+treated as in training. Nothing is unpickled.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from safetensors.torch import load as load_tensors
+from safetensors.torch import save as save_tensors
+from torch import Tensor, nn
+
+from hilum import storage
+from hilum.errors import ChecksumError, InvalidValueError, require
+from hilum.models import create_model
+from hilum.preprocessing import Chain
+
+__all__ = ["ModelBundle", "bundle_versions", "load_bundle", "save_bundle"]
+
+FORMAT = "hilum-bundle"
+FORMAT_VERSION = 1
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class ModelBundle:
+    """A model ready to predict.
+
+    Attributes:
+        architecture: name of the network.
+        findings: names of the outputs, in order.
+        preprocessing: the chain of training; prediction uses its deterministic form.
+        weights: the network's state dict.
+        provenance: how it came to be: settings, start weights, versions, split, data counts.
+        metrics: validation figures at the kept epoch.
+    """
+
+    architecture: str
+    findings: tuple[str, ...]
+    preprocessing: Chain
+    weights: Mapping[str, Tensor]
+    dropout: float = 0.0
+    provenance: Mapping[str, Any] = field(default_factory=dict)
+    metrics: Mapping[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        require(len(self.findings) > 0, "findings", "at least one name", self.findings)
+
+    def network(self) -> nn.Module:
+        """The network with its weights, in evaluation mode."""
+        model = create_model(self.architecture, len(self.findings), dropout=self.dropout)
+        model.load_state_dict(dict(self.weights))
+        return model.eval()
+
+    @property
+    def num_parameters(self) -> int:
+        """Elements of all weight tensors, running statistics included."""
+        return sum(tensor.numel() for tensor in self.weights.values())
+
+
+def save_bundle(bundle: ModelBundle, url: str) -> None:
+    """Write a bundle to a directory on any storage; the manifest comes last and makes it a bundle."""
+    data = save_tensors({name: t.detach().cpu().contiguous() for name, t in bundle.weights.items()})
+    storage.write_bytes(storage.join(url, "weights.safetensors"), data)
+    manifest = {
+        "format": FORMAT,
+        "format_version": FORMAT_VERSION,
+        "architecture": bundle.architecture,
+        "findings": list(bundle.findings),
+        "dropout": bundle.dropout,
+        "preprocessing": bundle.preprocessing.to_json(),
+        "weights_sha256": storage.sha256_of(data),
+        "provenance": dict(bundle.provenance),
+        "metrics": dict(bundle.metrics),
+    }
+    storage.write_json(storage.join(url, "manifest.json"), manifest)
+
+
+def load_bundle(url: str) -> ModelBundle:
+    """Read a bundle that `save_bundle` wrote.
+
+    Raises:
+        InvalidValueError: no bundle there, or one of a newer version of Hilum.
+        ChecksumError: the weights are not those that were saved.
+    """
+    manifest_url = storage.join(url, "manifest.json")
+    if not storage.exists(manifest_url):
+        raise InvalidValueError(
+            f"bundle must be a directory with manifest.json. Got {url!r}. "
+            "Hint: `hilum run` and `hilum train` write one to RUN/bundle."
+        )
+    manifest = storage.read_json(manifest_url)
+    if (manifest.get("format"), manifest.get("format_version")) != (FORMAT, FORMAT_VERSION):
+        raise InvalidValueError(
+            f"bundle format must be {FORMAT} version {FORMAT_VERSION}. "
+            f"Got {manifest.get('format')!r} version {manifest.get('format_version')!r} in {url}. "
+            "Hint: a newer Hilum wrote it; upgrade this one."
+        )
+    data = storage.read_bytes(storage.join(url, "weights.safetensors"))
+    if storage.sha256_of(data) != manifest["weights_sha256"]:
+        raise ChecksumError(
+            f"{url}/weights.safetensors must have SHA-256 {manifest['weights_sha256']}. "
+            f"Got {storage.sha256_of(data)}. Hint: the file was cut or changed; copy it again."
+        )
+    return ModelBundle(
+        architecture=manifest["architecture"],
+        findings=tuple(manifest["findings"]),
+        dropout=manifest["dropout"],
+        preprocessing=Chain.from_json(manifest["preprocessing"]),
+        weights=load_tensors(data),
+        provenance=manifest["provenance"],
+        metrics=manifest["metrics"],
+    )
+
+
+def bundle_versions() -> dict[str, str]:
+    """Versions that matter to reproduce a model."""
+    from hilum import __version__
+
+    return {"hilum": __version__, "torch": str(torch.__version__)}

@@ -1,0 +1,124 @@
+"""Images and labels become one split table, and every count of the way is kept for the report."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Literal
+
+from pyspark.sql import DataFrame, SparkSession
+from pyspark.sql import functions as F
+
+from hilum.errors import InvalidValueError
+from hilum.evaluation.report import SplitCount
+from hilum.findings import FINDINGS
+from hilum.spark import (
+    JoinReport,
+    finding_counts,
+    join_labels,
+    join_report,
+    read_labels,
+    split_by_image,
+    split_by_list,
+    split_by_patient,
+)
+
+__all__ = ["LabelledData", "SplitRule", "label_and_split", "parse_fractions"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SplitRule:
+    """How images are split: by patient (default), by a list, or by image as in the 2019 paper."""
+
+    fractions: Mapping[str, float]
+    seed: int = 0
+    by: Literal["patient", "image"] = "patient"
+    listed_in: str | None = None
+
+    def apply(self, data: DataFrame) -> DataFrame:
+        """Add the column `split`."""
+        if self.listed_in is not None:
+            return split_by_list(data, self.listed_in)
+        if self.by == "image":
+            return split_by_image(data, self.fractions, seed=self.seed)
+        return split_by_patient(data, self.fractions, seed=self.seed)
+
+    def to_json(self) -> dict[str, object]:
+        """For provenance."""
+        return {
+            "by": "list" if self.listed_in else self.by,
+            "fractions": dict(self.fractions),
+            "seed": self.seed,
+            "listed_in": self.listed_in,
+        }
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LabelledData:
+    """The table a run works on, and its counts.
+
+    Attributes:
+        label_counts: images per finding among the matched ones.
+    """
+
+    frame: DataFrame
+    join: JoinReport
+    splits: tuple[SplitCount, ...]
+    label_counts: Mapping[str, int]
+
+
+def label_and_split(
+    spark: SparkSession,
+    images: DataFrame,
+    labels_path: str,
+    rule: SplitRule | None,
+    findings: tuple[str, ...] = FINDINGS,
+) -> LabelledData:
+    """Join images with a label table on file_name and split them; decodes no image.
+
+    Raises:
+        InvalidValueError: no file name occurs on both sides.
+    """
+    labels = read_labels(spark, labels_path, findings=findings).cache()
+    report = join_report(images, labels)
+    if report.matched == 0:
+        raise InvalidValueError(
+            f"images and labels must share file names. Got none in common: {report} "
+            "Hint: the label table's image column must hold names such as 00000001_000.png."
+        )
+    matched = join_labels(images, labels)
+    frame = matched if rule is None else rule.apply(matched)
+    counts = finding_counts(matched.select("file_name", "patient_id", "labels", "view"))
+    return LabelledData(
+        frame=frame,
+        join=report,
+        splits=() if rule is None else _split_counts(frame),
+        label_counts={row.finding: row.positives for row in counts.findings},
+    )
+
+
+def parse_fractions(text: str) -> dict[str, float]:
+    """Read "0.7,0.1,0.2" as shares of train, valid and test."""
+    names = ("train", "valid", "test")
+    try:
+        shares = [float(part) for part in text.split(",")]
+    except ValueError:
+        shares = []
+    if len(shares) != len(names):
+        raise InvalidValueError(
+            "split must be three shares train,valid,test that add up to 1. "
+            f"Got {text!r}. Hint: --split 0.7,0.1,0.2"
+        )
+    return dict(zip(names, shares, strict=True))
+
+
+def _split_counts(frame: DataFrame) -> tuple[SplitCount, ...]:
+    rows = (
+        frame.groupBy("split")
+        .agg(F.count("file_name").alias("images"), F.countDistinct("patient_id").alias("patients"))
+        .collect()
+    )
+    order = {"train": 0, "valid": 1, "test": 2}
+    counts = [
+        SplitCount(name=row["split"] or "none", images=row["images"], patients=row["patients"])
+        for row in rows
+    ]
+    return tuple(sorted(counts, key=lambda count: (order.get(count.name, 9), count.name)))

@@ -1,0 +1,218 @@
+"""NNModel: a bundle as a Spark ML transformer. One bad row costs one row."""
+
+import atexit
+import shutil
+import tempfile
+from collections import deque
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from functools import lru_cache
+from itertools import islice
+from pathlib import Path
+from typing import Any, cast
+from weakref import WeakKeyDictionary
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+from pyspark import SparkFiles
+from pyspark.ml import Model
+from pyspark.ml.util import MLReadable, MLWritable
+from pyspark.sql import DataFrame, SparkSession
+from pyspark.sql import functions as F
+from safetensors.torch import save as save_tensors
+from torch import Tensor
+
+from hilum import storage
+from hilum.errors import HilumError, InvalidValueError, RejectedImageError, require
+from hilum.inference import ModelBundle, Predictor, load_bundle, save_bundle
+from hilum.spark.images import grey_pixels
+from hilum.spark.params import PredictParams
+from hilum.spark.persistence import NNModelReader, NNModelWriter
+from hilum.training import History
+
+__all__ = ["NNModel"]
+
+_PREDICTED = pa.struct([("prediction", pa.list_(pa.float32())), ("error", pa.string())])
+_PREDICTED_DDL = "struct<prediction:array<float>,error:string>"
+
+
+class NNModel(Model, PredictParams, MLReadable["NNModel"], MLWritable):
+    """A trained network that adds probabilities to a DataFrame of images.
+
+    Output columns: `predictionCol` array<float>, one probability per name of `findings`, in
+    order; `errorCol` string, a reason code where the image is null or unusable (the prediction is
+    then null). Both are computed only if used, and the network is loaded once per Python worker.
+    """
+
+    def __init__(self, bundle: ModelBundle | None = None, history: History | None = None) -> None:
+        super().__init__()
+        self._bundle = bundle
+        self._history = history
+
+    @staticmethod
+    def from_bundle(url: str) -> "NNModel":
+        """A transformer from a bundle directory."""
+        return NNModel(load_bundle(url))
+
+    @property
+    def bundle(self) -> ModelBundle:
+        """The model itself, usable without Spark."""
+        if self._bundle is None:
+            raise InvalidValueError(
+                "NNModel must hold a bundle. Got none. "
+                "Hint: NNEstimator(...).fit(data), NNModel.load(path) or NNModel.from_bundle(path)."
+            )
+        return self._bundle
+
+    @property
+    def findings(self) -> tuple[str, ...]:
+        """Names of the prediction's elements, in order."""
+        return self.bundle.findings
+
+    @property
+    def history(self) -> History:
+        """Training history, epoch by epoch; empty for a loaded model."""
+        return self._history or History()
+
+    def setFeaturesCol(self, value: str) -> "NNModel":
+        """Name of the image column."""
+        return cast("NNModel", self._set(featuresCol=value))
+
+    def setPredictionCol(self, value: str) -> "NNModel":
+        """Name of the probability column."""
+        return cast("NNModel", self._set(predictionCol=value))
+
+    def setErrorCol(self, value: str) -> "NNModel":
+        """Name of the column that says why a row has no prediction."""
+        return cast("NNModel", self._set(errorCol=value))
+
+    def setPredictBatchSize(self, value: int) -> "NNModel":
+        """Images per forward pass."""
+        require(value > 0, "predictBatchSize", "positive", value)
+        return cast("NNModel", self._set(predictBatchSize=value))
+
+    def write(self) -> NNModelWriter:
+        """A writer; `.overwrite().save(path)`."""
+        return NNModelWriter(self)
+
+    @classmethod
+    def read(cls) -> NNModelReader:
+        """A reader; `.load(path)`."""
+        return NNModelReader(cls)
+
+    def _transform(self, dataset: DataFrame) -> DataFrame:
+        _check_image_column(dataset, self.getFeaturesCol())
+        name = _share(dataset.sparkSession, self.bundle)
+        batches = _PredictBatches(name=name, batch_size=self.getPredictBatchSize())
+        predict = F.arrow_udf(cast(Any, _as_udf(batches)), _PREDICTED_DDL).asNondeterministic()
+        together = dataset.withColumn("_hilum_predicted", predict(self.getFeaturesCol()))
+        return (
+            together.withColumn(self.getPredictionCol(), F.col("_hilum_predicted.prediction"))
+            .withColumn(self.getErrorCol(), F.col("_hilum_predicted.error"))
+            .drop("_hilum_predicted")
+        )
+
+
+def _check_image_column(dataset: DataFrame, column: str) -> None:
+    require(
+        column in dataset.columns, "featuresCol", f"one of {', '.join(dataset.columns)}", column
+    )
+    kind = dataset.schema[column].dataType
+    fields = set(getattr(kind, "names", []))
+    require(
+        {"height", "width", "nChannels", "data"} <= fields,
+        "featuresCol",
+        "a column of Spark image structs (origin, height, width, nChannels, mode, data)",
+        f"{column}: {kind.simpleString()}",
+        hint="read_radiographs(...) and spark.read.format('image') make one",
+    )
+
+
+def _share(spark: SparkSession, bundle: ModelBundle) -> str:
+    """Send the bundle to all executors once per session; returns the name it has there.
+
+    A file and not a closure, because Spark would unpickle a closure of the weights' size for
+    every task. Executors fetch the file when they first need it, so it stays until we exit.
+    """
+    digest = storage.sha256_of(save_tensors({n: t.contiguous() for n, t in bundle.weights.items()}))
+    manifest = repr((bundle.architecture, bundle.findings, bundle.preprocessing, bundle.dropout))
+    name = f"hilum-{digest[:16]}{storage.sha256_of(manifest.encode())[:8]}"
+    sent = _sent.setdefault(spark, set())
+    if name not in sent:
+        directory = Path(tempfile.mkdtemp(prefix="hilum-share-"))
+        atexit.register(shutil.rmtree, directory, ignore_errors=True)
+        save_bundle(bundle, str(directory))
+        for file in ("manifest.json", "weights.safetensors"):
+            spark.addArtifacts(
+                str((directory / file).rename(directory / f"{name}-{file}")), file=True
+            )
+        sent.add(name)
+    return name
+
+
+# Spark refuses a second file of the same name from another place, so we remember.
+_sent: WeakKeyDictionary[SparkSession, set[str]] = WeakKeyDictionary()
+
+
+@dataclass(frozen=True, slots=True)
+class _PredictBatches:
+    """The UDF's work: image structs in, `_PREDICTED` structs out, Arrow batch by Arrow batch."""
+
+    name: str
+    batch_size: int
+
+    def __call__(self, batches: Iterator[pa.Array]) -> Iterator[pa.Array]:
+        predictor = _predictor(self.name, self.batch_size)
+        # Forward passes are cut by count, across Arrow batches; so results are counted back into
+        # batches by the lists of errors (None: a prediction is due), one list per Arrow batch.
+        errors: deque[list[str | None]] = deque()
+        ready: deque[npt.NDArray[np.float32]] = deque()
+        predictions = predictor.predict_prepared(_prepared(predictor, batches, errors))
+        while True:
+            if not errors:  # asking for one more prediction reads the next Arrow batches
+                ready.extend(islice(predictions, 1))
+                if not errors:
+                    return
+            rows = []
+            for error in errors.popleft():
+                prediction = None
+                if error is None:
+                    prediction = ready.popleft() if ready else next(predictions)
+                rows.append({"prediction": prediction, "error": error})
+            yield pa.array(rows, type=_PREDICTED)
+
+
+def _prepared(
+    predictor: Predictor, batches: Iterator[pa.Array], errors: deque[list[str | None]]
+) -> Iterator[Tensor]:
+    for batch in batches:
+        tensors, batch_errors = [], []
+        for image in batch.to_pylist():
+            try:
+                if image is None:
+                    raise RejectedImageError("no_image")
+                tensors.append(predictor.prepare(grey_pixels(image)))
+                batch_errors.append(None)
+            except HilumError as error:
+                batch_errors.append(getattr(error, "reason", None) or str(error))
+        errors.append(batch_errors)
+        yield from tensors
+
+
+@lru_cache(maxsize=1)  # one network per Python worker; another model replaces it
+def _predictor(name: str, batch_size: int) -> Predictor:
+    manifest, weights = (
+        Path(SparkFiles.get(f"{name}-{file}")) for file in ("manifest.json", "weights.safetensors")
+    )
+    with tempfile.TemporaryDirectory(prefix="hilum-bundle-") as directory:
+        (Path(directory) / "manifest.json").symlink_to(manifest)
+        (Path(directory) / "weights.safetensors").symlink_to(weights)
+        return Predictor.load(load_bundle(directory), batch_size=batch_size)
+
+
+def _as_udf(batches: _PredictBatches) -> Callable[[Iterator[pa.Array]], Iterator[pa.Array]]:
+    def predict_images(images: Iterator[pa.Array]) -> Iterator[pa.Array]:
+        return batches(images)
+
+    return predict_images

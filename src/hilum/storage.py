@@ -1,0 +1,120 @@
+"""Files on any storage fsspec speaks (local disk, HDFS, S3, ...), published whole or not at all.
+
+Training, bundles and caches share one rule: data is written under a name nobody reads yet, and a
+small file that points to it is replaced in one step. A crash leaves an orphan, never a torn file.
+"""
+
+import hashlib
+import json
+import os
+import uuid
+from pathlib import Path
+from typing import Any, cast
+
+import fsspec
+
+__all__ = [
+    "delete_tree",
+    "exists",
+    "join",
+    "list_names",
+    "local_path",
+    "make_directory",
+    "read_bytes",
+    "read_json",
+    "sha256_of",
+    "write_bytes",
+    "write_json",
+]
+
+
+def join(url: str, *parts: str) -> str:
+    """Append path parts to a local path or URL."""
+    return "/".join([url.rstrip("/") or "/", *parts]) if parts else url
+
+
+def local_path(url: str) -> Path | None:
+    """Return the path of a URL on this machine's file system, or None for remote storage."""
+    if "://" not in url and not url.startswith("file:"):
+        return Path(url)
+    if url.startswith("file:"):
+        return Path("/" + url.removeprefix("file:").lstrip("/"))
+    return None
+
+
+def exists(url: str) -> bool:
+    """Whether a file or directory is there."""
+    filesystem, path = fsspec.core.url_to_fs(url)
+    return bool(filesystem.exists(path))
+
+
+def make_directory(url: str) -> None:
+    """Create a directory and its parents; one that exists is fine."""
+    filesystem, path = fsspec.core.url_to_fs(url)
+    filesystem.makedirs(path, exist_ok=True)
+
+
+def delete_tree(url: str) -> None:
+    """Delete a directory and all below it, or nothing if it is not there."""
+    filesystem, path = fsspec.core.url_to_fs(url)
+    if filesystem.exists(path):
+        filesystem.rm(path, recursive=True)
+
+
+def list_names(url: str) -> list[str]:
+    """Base names of what lies directly in a directory, sorted; empty if it is not there."""
+    filesystem, path = fsspec.core.url_to_fs(url)
+    if not filesystem.exists(path):
+        return []
+    return sorted(str(entry).rstrip("/").rsplit("/", 1)[-1] for entry in filesystem.ls(path, False))
+
+
+def read_bytes(url: str) -> bytes:
+    """Read a whole file."""
+    filesystem, path = fsspec.core.url_to_fs(url)
+    return cast(bytes, filesystem.cat_file(path))
+
+
+def write_bytes(url: str, data: bytes) -> None:
+    """Write a file so that readers see all of it or the old one.
+
+    On disks: written beside, synced, renamed in place. Object stores make a put visible at once
+    and whole by themselves; other file systems rename.
+    """
+    filesystem, path = fsspec.core.url_to_fs(url)
+    parent = path.rsplit("/", 1)[0]
+    filesystem.makedirs(parent, exist_ok=True)
+    local = local_path(url)
+    if local is not None:
+        beside = local.with_name(f".{local.name}.{uuid.uuid4().hex}")
+        try:
+            with beside.open("wb") as file:
+                file.write(data)
+                file.flush()
+                os.fsync(file.fileno())
+            beside.replace(local)
+        finally:
+            beside.unlink(missing_ok=True)
+    elif "hdfs" in str(filesystem.protocol):
+        beside_name = f"{path}.{uuid.uuid4().hex}"
+        filesystem.pipe_file(beside_name, data)
+        if filesystem.exists(path):
+            filesystem.rm(path)
+        filesystem.mv(beside_name, path)
+    else:
+        filesystem.pipe_file(path, data)
+
+
+def read_json(url: str) -> dict[str, Any]:
+    """Read a JSON object."""
+    return cast(dict[str, Any], json.loads(read_bytes(url)))
+
+
+def write_json(url: str, value: dict[str, Any]) -> None:
+    """Write a JSON object whole or not at all; keys keep their order."""
+    write_bytes(url, (json.dumps(value, indent=1, allow_nan=False) + "\n").encode())
+
+
+def sha256_of(data: bytes | memoryview) -> str:
+    """Hex SHA-256 of bytes."""
+    return hashlib.sha256(data).hexdigest()

@@ -1,0 +1,62 @@
+"""Live progress of a run, through one small file on the run's storage.
+
+Rank 0 rewrites it at most once per interval; whoever wants to know reads it: the driver's
+display, a second terminal, a script. No socket, no port, nothing to authenticate or clean up.
+"""
+
+import time
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+
+from hilum import storage
+
+__all__ = ["Progress", "ProgressWriter", "read_progress"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Progress:
+    """Where a run stands.
+
+    Attributes:
+        phase: "preparing", "training", "validating" or "done".
+        epoch: counted from 0. step: steps done in this epoch, of num_steps.
+        loss: mean training loss of the epoch so far.
+        seconds_left: estimate to the end of the last epoch; None before there is one.
+    """
+
+    phase: str
+    epoch: int = 0
+    max_epochs: int = 0
+    step: int = 0
+    num_steps: int = 0
+    images_per_s: float = 0.0
+    loss: float | None = None
+    lr: float | None = None
+    valid_loss: float | None = None
+    valid_mean_auroc: float | None = None
+    seconds_left: float | None = None
+
+
+@dataclass(slots=True)
+class ProgressWriter:
+    """Writes progress to `RUN/progress.json`, at most every `interval_s` unless forced."""
+
+    run_directory: str
+    interval_s: float = 0.5
+    clock: Callable[[], float] = time.monotonic
+    _last_s: float = float("-inf")
+
+    def write(self, progress: Progress, *, force: bool = False) -> None:
+        """Publish; skipped when the last one is younger than the interval."""
+        now = self.clock()
+        if force or now - self._last_s >= self.interval_s:
+            self._last_s = now
+            storage.write_json(storage.join(self.run_directory, "progress.json"), asdict(progress))
+
+
+def read_progress(run_directory: str) -> Progress | None:
+    """The latest progress of a run, or None before the first."""
+    try:
+        return Progress(**storage.read_json(storage.join(run_directory, "progress.json")))
+    except (OSError, ValueError):
+        return None

@@ -1,0 +1,51 @@
+"""What all tests share: one Spark session, the real radiographs where they are, one thread each."""
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import hypothesis
+import pytest
+from pyspark.sql import SparkSession
+
+# Before anybody imports torch, which reads it once: two cores, shared with Spark.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+# No deadline: a garbage collection or a busy machine is no failure. Derandomised: red means red.
+hypothesis.settings.register_profile("hilum", deadline=None, derandomize=True)
+hypothesis.settings.load_profile("hilum")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    # PySpark 4.1 leaves its sockets to Java to the garbage collector; 4.3 closes them.
+    config.addinivalue_line("filterwarnings", "ignore:unclosed <socket:ResourceWarning")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Tests that use a shared fixture carry its marker without having to say so."""
+    for item in items:
+        fixtures = getattr(item, "fixturenames", ())
+        for fixture, marker in (("spark", "spark"), ("real_data", "real")):
+            if fixture in fixtures:
+                item.add_marker(marker)
+
+
+@pytest.fixture(scope="session")
+def spark() -> Iterator[SparkSession]:
+    """The one session of the test run: two cores, two shuffle partitions, no UI."""
+    # Java's first compiler only: short queries never repay the second one (15 s of a cold start).
+    from hilum.spark import local_session
+
+    options = {"spark.driver.extraJavaOptions": "-XX:TieredStopAtLevel=1"}
+    session = local_session("local[2]", app_name="hilum-tests", memory="1g", config=options)
+    yield session
+    session.stop()
+
+
+@pytest.fixture(scope="session")
+def real_data() -> Path:
+    """Folder with the real NIH radiographs and labels (see CONTRIBUTING)."""
+    folder = os.environ.get("HILUM_REAL_DATA")
+    if not folder or not Path(folder).is_dir():
+        pytest.skip("HILUM_REAL_DATA names no folder with real radiographs")
+    return Path(folder).resolve()
