@@ -3,10 +3,13 @@
 import os
 from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import hypothesis
 import pytest
-from pyspark.sql import SparkSession
+
+if TYPE_CHECKING:
+    from pyspark.sql import SparkSession
 
 # Before anybody imports torch, which reads it once: two cores, shared with Spark.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
@@ -31,11 +34,11 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 @pytest.fixture(scope="session")
-def spark() -> Iterator[SparkSession]:
+def spark() -> Iterator["SparkSession"]:
     """The one session of the test run: two cores, two shuffle partitions, no UI."""
-    # Java's first compiler only: short queries never repay the second one (15 s of a cold start).
-    from hilum.spark import local_session
+    from hilum.spark import local_session  # here, so that pure tests need no Spark
 
+    # Java's first compiler only: short queries never repay the second one.
     options = {"spark.driver.extraJavaOptions": "-XX:TieredStopAtLevel=1"}
     session = local_session("local[2]", app_name="hilum-tests", memory="1g", config=options)
     yield session

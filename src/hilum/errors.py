@@ -60,9 +60,9 @@ class TrainingError(HilumError):
 def require(holds: bool, parameter: str, rule: str, value: object, hint: str = "") -> None:
     """Raise InvalidValueError in the house's one sentence unless the rule holds.
 
-    >>> require(0 < 1.5 < 1, "dropout", "between 0 and 1", 1.5, hint="the paper used 0.2")
+    >>> require(0 < 1.5 < 1, "dropout", "between 0 and 1", 1.5, hint="try 0.2")
     Traceback (most recent call last):
-    hilum.errors.InvalidValueError: dropout must be between 0 and 1. Got 1.5. Hint: the paper used 0.2
+    hilum.errors.InvalidValueError: dropout must be between 0 and 1. Got 1.5. Hint: try 0.2
     """
     if not holds:
         message = f"{parameter} must be {rule}. Got {value!r}."

@@ -28,8 +28,8 @@ class Radiograph:
     """One image, ready to look at: air is dark, bone is bright.
 
     Attributes:
-        pixels: uint8, shape (H, W) for grey or (H, W, 3) for RGB. The full display range of the source
-            is mapped linearly to 0..255; nothing is stretched, equalised or gamma-corrected.
+        pixels: uint8, shape (H, W). The full display range of the source is mapped linearly to
+            0..255; nothing is stretched, equalised or gamma-corrected.
         source_format: "png", "jpeg" or "dicom".
         source_bits: significant bits per sample in the source (8, 12, 15, 16 ...).
         warnings: what was tolerated, as short codes ("window_width_zero", "bits_stored_too_small").

@@ -75,7 +75,7 @@ def read_bytes(url: str) -> bytes:
     return cast(bytes, filesystem.cat_file(path))
 
 
-def write_bytes(url: str, data: bytes) -> None:
+def write_bytes(url: str, data: bytes | memoryview) -> None:
     """Write a file so that readers see all of it or the old one.
 
     On disks: written beside, synced, renamed in place. Object stores make a put visible at once

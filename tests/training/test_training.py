@@ -108,7 +108,7 @@ def fail_on_rank_one(world: World, argument: str) -> str:
 
 
 def test_a_failing_rank_is_named_with_its_own_traceback():
-    with pytest.raises(TrainingError, match="rank 1 of 2 on .*: ValueError: the reason") as caught:
+    with pytest.raises(TrainingError, match=r"rank 1 of 2 on .*: ValueError: the reason") as caught:
         ONE_THREAD.launch(fail_on_rank_one, "", 2)
     assert "fail_on_rank_one" in str(caught.value)
 

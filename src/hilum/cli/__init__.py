@@ -1,1 +1,1 @@
-"""The command line: a thin shell over recipes; Spark and torch load only when a command needs them."""
+"""The command line: a thin shell over recipes; Spark and torch load when a command needs them."""

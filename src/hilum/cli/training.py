@@ -165,7 +165,9 @@ def train(
             out = resume
             recipe.continue_training(spark, resume, num_ranks=ranks)
         else:
-            assert data is not None and labels is not None and out is not None
+            assert data is not None
+            assert labels is not None
+            assert out is not None
             table = label_and_split(spark, spark.read.parquet(data), labels, rule)
             _say(console)(str(table.join))
             source = {"data": data, "labels": labels}

@@ -21,6 +21,7 @@ __all__ = ["FrameHeader", "read_frame_header"]
 _SOI, _EOI = b"\xff\xd8", b"\xff\xd9"
 _SOS, _DHT, _SOF_LOSSLESS = 0xDA, 0xC4, 0xC3
 _FRAME_HEADERS = frozenset(range(0xC0, 0xD0)) - {_DHT, 0xC8, 0xCC} | {0xF7}
+_APP_JFIF, _APP_ADOBE = 0xE0, 0xEE
 _TABLES_AND_TEXT = frozenset(range(0xE0, 0xF0)) | {0xDB, 0xDD, 0xFE, 0xF8}
 _J2K_START = b"\xff\x4f\xff\x51"  # SOC, then SIZ (ITU-T T.800 A.5)
 
@@ -31,6 +32,7 @@ class FrameHeader:
 
     rows: int
     columns: int
+    samples: int
     precision: int
 
 
@@ -53,8 +55,13 @@ def _read_j2k_header(frame: bytes) -> FrameHeader:
     if start < 0:
         raise _corrupt("has no JPEG 2000 header")
     right, bottom, left, top = struct.unpack_from(">4I", frame, start + 8)
-    precision = (frame[start + 42] & 0x7F) + 1
-    return FrameHeader(rows=bottom - top, columns=right - left, precision=precision)
+    samples, precision = struct.unpack_from(">HB", frame, start + 40)
+    return FrameHeader(
+        rows=bottom - top,
+        columns=right - left,
+        samples=samples,
+        precision=(precision & 0x7F) + 1,
+    )
 
 
 def _read_jpeg_header(frame: bytes, *, lossless: bool) -> FrameHeader:
@@ -70,8 +77,8 @@ def _read_jpeg_header(frame: bytes, *, lossless: bool) -> FrameHeader:
             header = _read_frame_segment(payload)
         elif marker == _DHT:
             _check_huffman_tables(payload)
-        elif marker != _SOS and marker not in _TABLES_AND_TEXT:
-            raise _corrupt("has an unexpected marker")
+        elif not _is_expected(marker, payload, lossless=lossless):
+            raise _corrupt("has an unexpected segment")
     # Searching is enough: inside a scan 0xFF is always followed by a stuffed bit or byte.
     if header is None or frame.find(_EOI, scan) < 0:
         raise _corrupt("has no frame header or no end marker")
@@ -95,11 +102,23 @@ def _segments(frame: bytes) -> Iterator[tuple[int, bytes, int]]:
         position = end
 
 
+def _is_expected(marker: int, payload: bytes, *, lossless: bool) -> bool:
+    """Tell whether a segment is known and, for GDCM, raises no warning in libjpeg.
+
+    GDCM takes a warning in the header for a bug of its own and aborts (jdmarker.c, jdapimin.c).
+    """
+    if lossless and marker == _APP_JFIF and payload.startswith(b"JFIF\0"):
+        return payload[5:6] == b"\1"  # major version
+    if lossless and marker == _APP_ADOBE and payload.startswith(b"Adobe"):
+        return payload[11:12] in (b"\0", b"\1")  # colour transform of one or three components
+    return marker == _SOS or marker in _TABLES_AND_TEXT
+
+
 def _read_frame_segment(payload: bytes) -> FrameHeader:
     precision, rows, columns, components = struct.unpack_from(">BHHB", payload)
     if len(payload) != 6 + 3 * components or not 2 <= precision <= 16:
         raise _corrupt("has a broken frame header")
-    return FrameHeader(rows=rows, columns=columns, precision=precision)
+    return FrameHeader(rows=rows, columns=columns, samples=components, precision=precision)
 
 
 def _check_huffman_tables(payload: bytes) -> None:

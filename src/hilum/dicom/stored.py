@@ -90,11 +90,12 @@ def _match_codestream(pixel_data: bytes, syntax: uid.UID, header: PixelHeader) -
     found = read_frame_header(frame, syntax)
     if syntax == uid.JPEGExtended12Bit and found.precision > 8:
         raise RejectedImageError("unsupported_syntax", "JPEG Extended with more than 8 bits")
-    if (found.rows, found.columns) != (header.rows, header.columns):
+    announced = (header.rows, header.columns, header.samples)
+    if (found.rows, found.columns, found.samples) != announced:
         raise RejectedImageError(
             "corrupt",
-            f"header says {header.rows} x {header.columns} pixels, "
-            f"the compressed frame {found.rows} x {found.columns}",
+            f"header says {header.rows} x {header.columns} x {header.samples}, "
+            f"the compressed frame {found.rows} x {found.columns} x {found.samples}",
         )
     allocated = 8 if found.precision <= 8 else 16 if found.precision <= 16 else 32
     return replace(header, bits_allocated=allocated, bits_stored=found.precision)

@@ -65,7 +65,7 @@ class ModelBundle:
 
 
 def save_bundle(bundle: ModelBundle, url: str) -> None:
-    """Write a bundle to a directory on any storage; the manifest comes last and makes it a bundle."""
+    """Write a bundle to a directory on any storage; the manifest comes last."""
     data = save_tensors({name: t.detach().cpu().contiguous() for name, t in bundle.weights.items()})
     storage.write_bytes(storage.join(url, "weights.safetensors"), data)
     manifest = {

@@ -44,7 +44,7 @@ class Predictor:
             # The training prefix, not the evaluation chain's longer one: the same pixels as cached.
             prefix=bundle.preprocessing.prefix,
             suffix=bundle.preprocessing.suffix.evaluation(),
-            model=bundle.network().to(device, memory_format=torch.channels_last),
+            model=bundle.network().to(device).to(memory_format=torch.channels_last),
             device=device,
             batch_size=batch_size,
         )

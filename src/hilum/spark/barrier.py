@@ -30,7 +30,7 @@ _RESULT_DDL = "rank int, result string"
 
 @dataclass(frozen=True, slots=True)
 class ExecutorLayout:
-    """How many executors the session has, and cores of each; `is_local`: one JVM on this machine."""
+    """Executors of a session and cores of each; `is_local`: all of them on this machine."""
 
     num_executors: int
     cores_per_executor: int

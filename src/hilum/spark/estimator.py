@@ -15,6 +15,7 @@ from hilum.spark.cache import CacheColumns
 from hilum.spark.fitting import FitSettings, fit_run
 from hilum.spark.model import NNModel
 from hilum.spark.params import TrainParams
+from hilum.training import BatchNormMode
 
 __all__ = ["NNEstimator"]
 
@@ -65,13 +66,13 @@ class NNEstimator(
     ) -> None:
         super().__init__()
         # Only what the caller named: defaults live in TrainParams, once.
-        self.setParams(**self._input_kwargs)
+        self.setParams(**cast(Any, self)._input_kwargs)
 
     @keyword_only
     def setParams(self, **kwargs: Any) -> "NNEstimator":
         """Set parameters by name; None leaves the default."""
         given = {name: value for name, value in kwargs.items() if value is not None}
-        return cast("NNEstimator", self._set(**given))
+        return self._set(**given)
 
     def _fit(self, dataset: DataFrame) -> NNModel:
         for column in (self.getFeaturesCol(), self.getLabelCol()):
@@ -88,7 +89,7 @@ class NNEstimator(
         )
         fitted = fit_run(dataset, self.columns(split), self.settings())
         model = NNModel(fitted.bundle, fitted.history)._resetUid(self.uid)
-        return cast(NNModel, self._copyValues(model))
+        return self._copyValues(model)
 
     def columns(self, split: str) -> CacheColumns:
         """Names of the columns to train on; an empty split name means that every row trains."""
@@ -119,6 +120,7 @@ class NNEstimator(
             value["batchNorm"] in modes, "batchNorm", "auto, batch or frozen", value["batchNorm"]
         )
         automatic = "frozen" if value["freezeBackbone"] else "batch"
+        batch_norm = automatic if value["batchNorm"] == "auto" else value["batchNorm"]
         return FitSettings(
             architecture=value["model"],
             findings=tuple(value["findings"]),
@@ -134,7 +136,7 @@ class NNEstimator(
                 head_weight_decay=value["headWeightDecay"],
             ),
             dropout=value["dropout"],
-            batch_norm=automatic if value["batchNorm"] == "auto" else value["batchNorm"],
+            batch_norm=cast(BatchNormMode, batch_norm),
             freeze_backbone=value["freezeBackbone"],
             precision=value["precision"],
             seed=value["seed"],

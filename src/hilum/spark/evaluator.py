@@ -57,7 +57,7 @@ class RocAucEvaluator(
         self._setDefault(
             labelCol="labels", predictionCol="prediction", finding="", findings=list(FINDINGS)
         )
-        given: dict[str, Any] = self._input_kwargs
+        given: dict[str, Any] = cast(Any, self)._input_kwargs
         self._set(**{name: value for name, value in given.items() if value is not None})
 
     def isLargerBetter(self) -> bool:

@@ -141,7 +141,8 @@ def _train(spark: SparkSession, run_directory: str, num_ranks: int, show: bool) 
         )
     job = TrainJob.from_json(storage.read_json(storage.join(run_directory, "job.json")))
     best, last = load_checkpoint(run_directory, "best"), load_checkpoint(run_directory, "last")
-    assert best is not None and last is not None, "the ranks returned without a checkpoint"
+    assert best is not None, "the ranks returned without a checkpoint"
+    assert last is not None, "best without last"
     record = best.history.epochs[-1]
     bundle = ModelBundle(
         architecture=job.config.architecture,

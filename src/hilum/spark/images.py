@@ -13,11 +13,13 @@ from typing import Any, Literal, cast
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
-from pyspark.sql import DataFrame, SparkSession
+from pyspark.errors import AnalysisException
+from pyspark.sql import DataFrame, DataFrameReader, SparkSession
 from pyspark.sql import functions as F
+from pyspark.sql.pandas.functions import arrow_udf
 
 from hilum.decoding import decode
-from hilum.errors import RejectedImageError, require
+from hilum.errors import InvalidValueError, RejectedImageError, require
 from hilum.radiograph import Radiograph
 
 __all__ = ["IMAGE_FIELDS", "ReadMode", "grey_pixels", "read_radiographs"]
@@ -102,8 +104,8 @@ def read_radiographs(
     if glob is not None:
         reader = reader.option("pathGlobFilter", glob)
     decoder = _DecodeBatches(size=size, max_pixels=max_pixels, fail=mode == "failfast")
-    decoded = F.arrow_udf(cast(Any, _as_udf(decoder)), _DECODED_DDL).asNondeterministic()
-    files = reader.load(paths).select(
+    decoded = cast(Any, arrow_udf)(_as_udf(decoder), _DECODED_DDL).asNondeterministic()
+    files = _listed(reader, paths).select(
         F.element_at(F.split("path", "/"), -1).alias("file_name"),
         "path",
         "length",
@@ -119,6 +121,19 @@ def read_radiographs(
         *(F.col(f"decoded.{name}").alias(name) for name in columns),
     )
     return rows.filter("status = 'ok'") if mode == "dropmalformed" else rows
+
+
+def _listed(reader: DataFrameReader, paths: list[str]) -> DataFrame:
+    try:
+        return reader.load(paths)
+    except AnalysisException as error:
+        if error.getCondition() != "PATH_NOT_FOUND":
+            raise
+        raise InvalidValueError(
+            f"path must be files, directories or globs that exist. Got {paths!r}. "
+            "Hint: relative paths start at the current directory, or at the cluster's default "
+            "file system (fs.defaultFS)."
+        ) from None
 
 
 def grey_pixels(image: dict[str, Any]) -> npt.NDArray[np.uint8]:

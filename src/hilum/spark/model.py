@@ -20,6 +20,7 @@ from pyspark.ml import Model
 from pyspark.ml.util import MLReadable, MLWritable
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
+from pyspark.sql.pandas.functions import arrow_udf
 from safetensors.torch import save as save_tensors
 from torch import Tensor
 
@@ -77,20 +78,20 @@ class NNModel(Model, PredictParams, MLReadable["NNModel"], MLWritable):
 
     def setFeaturesCol(self, value: str) -> "NNModel":
         """Name of the image column."""
-        return cast("NNModel", self._set(featuresCol=value))
+        return self._set(featuresCol=value)
 
     def setPredictionCol(self, value: str) -> "NNModel":
         """Name of the probability column."""
-        return cast("NNModel", self._set(predictionCol=value))
+        return self._set(predictionCol=value)
 
     def setErrorCol(self, value: str) -> "NNModel":
         """Name of the column that says why a row has no prediction."""
-        return cast("NNModel", self._set(errorCol=value))
+        return self._set(errorCol=value)
 
     def setPredictBatchSize(self, value: int) -> "NNModel":
         """Images per forward pass."""
         require(value > 0, "predictBatchSize", "positive", value)
-        return cast("NNModel", self._set(predictBatchSize=value))
+        return self._set(predictBatchSize=value)
 
     def write(self) -> NNModelWriter:
         """A writer; `.overwrite().save(path)`."""
@@ -105,7 +106,7 @@ class NNModel(Model, PredictParams, MLReadable["NNModel"], MLWritable):
         _check_image_column(dataset, self.getFeaturesCol())
         name = _share(dataset.sparkSession, self.bundle)
         batches = _PredictBatches(name=name, batch_size=self.getPredictBatchSize())
-        predict = F.arrow_udf(cast(Any, _as_udf(batches)), _PREDICTED_DDL).asNondeterministic()
+        predict = cast(Any, arrow_udf)(_as_udf(batches), _PREDICTED_DDL).asNondeterministic()
         together = dataset.withColumn("_hilum_predicted", predict(self.getFeaturesCol()))
         return (
             together.withColumn(self.getPredictionCol(), F.col("_hilum_predicted.prediction"))
@@ -187,7 +188,8 @@ def _prepared(
     predictor: Predictor, batches: Iterator[pa.Array], errors: deque[list[str | None]]
 ) -> Iterator[Tensor]:
     for batch in batches:
-        tensors, batch_errors = [], []
+        tensors: list[Tensor] = []
+        batch_errors: list[str | None] = []
         for image in batch.to_pylist():
             try:
                 if image is None:

@@ -140,8 +140,8 @@ class TrainParams(PredictParams, HasLabelCol, HasSeed):
     batchNorm: Param[str] = Param(
         Params._dummy(),
         "batchNorm",
-        "batch (statistics per rank), frozen (the start weights' statistics; the loss curve is then "
-        "independent of the number of ranks), or auto (frozen with a frozen backbone, else batch)",
+        "batch (statistics per rank), frozen (the start weights' statistics; the loss curve "
+        "then does not depend on the number of ranks), or auto (frozen with a frozen backbone, else batch)",
         typeConverter=TypeConverters.toString,
     )
     freezeBackbone: Param[bool] = Param(

@@ -58,37 +58,45 @@ def rank_batches(
 
 def prefetch(items: Iterable[Item], depth: int = 2) -> Iterator[Item]:
     """Run an iterator in a thread, at most `depth` items ahead; its errors are raised here."""
-    ready: queue.Queue[tuple[str, Item | BaseException | None]] = queue.Queue(depth)
+    ready: queue.Queue[Item | _Ended] = queue.Queue(depth)
     stop = threading.Event()
-
-    def put(kind: str, value: Item | BaseException | None) -> bool:
-        while not stop.is_set():
-            try:
-                ready.put((kind, value), timeout=0.1)
-                return True
-            except queue.Full:
-                continue
-        return False
-
-    def produce() -> None:
-        try:
-            for item in items:
-                if not put("item", item):
-                    return
-            put("end", None)
-        except BaseException as error:
-            put("error", error)
-
-    thread = threading.Thread(target=produce, name="hilum-prefetch", daemon=True)
+    thread = threading.Thread(
+        target=_produce, args=(items, ready, stop), name="hilum-prefetch", daemon=True
+    )
     thread.start()
     try:
-        while True:
-            kind, value = ready.get()
-            if kind == "end":
-                return
-            if kind == "error":
-                raise value  # type: ignore[misc]
-            yield value  # type: ignore[misc]
+        while not isinstance(item := ready.get(), _Ended):
+            yield item
+        if item.error is not None:
+            raise item.error
     finally:
         stop.set()
         thread.join()
+
+
+@dataclass(frozen=True, slots=True)
+class _Ended:
+    """The last thing in the queue: how the iterator ended."""
+
+    error: BaseException | None = None
+
+
+def _produce(
+    items: Iterable[Item], ready: "queue.Queue[Item | _Ended]", stop: threading.Event
+) -> None:
+    def put(item: Item | _Ended) -> None:
+        while not stop.is_set():
+            try:
+                return ready.put(item, timeout=0.1)
+            except queue.Full:
+                continue
+        return None
+
+    try:
+        for item in items:
+            put(item)
+            if stop.is_set():
+                return
+        put(_Ended())
+    except BaseException as error:
+        put(_Ended(error))

@@ -89,7 +89,7 @@ def load_checkpoint(run_directory: str, which: Which = "last") -> Checkpoint | N
 
 
 def restore_optimizer(optimizer: Optimizer, tensors: Mapping[str, Tensor]) -> None:
-    """Load the state tensors that `save_checkpoint` wrote into a fresh optimizer of the same groups."""
+    """Load what `save_checkpoint` wrote into a fresh optimizer of the same groups."""
     state: dict[int, dict[str, Any]] = {}
     for name, value in tensors.items():
         position, key = name.split(".", 1)

@@ -5,7 +5,7 @@ later, and `hilum train --resume` needs no arguments repeated.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal, cast
 
 from hilum.errors import require
@@ -51,7 +51,7 @@ class TrainConfig:
     preprocessing: Chain
     schedule: Schedule
     optimizer: OptimizerSpec
-    loss: Loss = BCEWithLogits()
+    loss: Loss = field(default_factory=BCEWithLogits)
     max_epochs: int = 8
     global_batch_size: int = 32
     dropout: float = 0.2

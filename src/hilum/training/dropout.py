@@ -31,7 +31,8 @@ class SampleDropout(nn.Module):
         """Drop units in training mode; the identity in evaluation mode."""
         if not self.training or self.probability == 0.0:
             return features
-        assert self.samples is not None and len(self.samples) == len(features), "seed_dropout first"
+        assert self.samples is not None, "seed_dropout comes first"
+        assert len(self.samples) == len(features)
         units = features[0].numel()
         draws = uniform_draws(self.seed, self.epoch, self.samples, step=self.layer, num_draws=units)
         keep = (draws >= self.probability).to(features.device)

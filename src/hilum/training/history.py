@@ -59,7 +59,7 @@ class History:
         ]
 
     def best(self) -> EpochRecord | None:
-        """The epoch to keep: highest validation mean AUC, else lowest validation or training loss."""
+        """The epoch to keep: highest validation mean AUC, else lowest loss."""
         if not self.epochs:
             return None
         return max(self.epochs, key=_merit)

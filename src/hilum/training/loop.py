@@ -70,7 +70,7 @@ def prepare_rank(world: World, config: TrainConfig, cache: ImageCache, model: nn
     if config.batch_norm == "frozen":
         freeze_batch_norm(model)
     use_sample_dropout(model)
-    model = model.to(device, memory_format=torch.channels_last)
+    model = model.to(device).to(memory_format=torch.channels_last)
     optimizer = config.optimizer.build(model.named_parameters(), head_names(config.architecture))
     engine: nn.Module = model
     if world.num_ranks > 1:
@@ -177,7 +177,8 @@ def train_step(rank: Rank, batch: Batch, epoch: int) -> Tensor:
     summed = losses[: batch.num_real].sum()
     global_weight = loss.weights(batch.global_labels).sum().clamp(min=1)
     rank.optimizer.zero_grad(set_to_none=True)
-    (summed * (rank.world.num_ranks / float(global_weight))).backward()
+    scaled = summed * (rank.world.num_ranks / float(global_weight))
+    scaled.backward()  # type: ignore[no-untyped-call]
     rank.optimizer.step()
     known = loss.weights(batch.labels[: batch.num_real]).sum()
     return torch.stack([summed.detach().double().cpu(), known.double()])

@@ -13,7 +13,7 @@ import io
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import numpy.typing as npt
@@ -66,7 +66,8 @@ class CacheManifest:
         if value.get("format_version") != FORMAT_VERSION:
             raise InvalidValueError(
                 f"cache format_version must be {FORMAT_VERSION}. "
-                f"Got {value.get('format_version')!r}. Hint: delete the cache directory to rebuild it."
+                f"Got {value.get('format_version')!r}. "
+                "Hint: delete the cache directory to rebuild it."
             )
         fields = {name: value[name] for name in value if name != "format_version"}
         fields["image_shape"] = tuple(fields["image_shape"])
@@ -162,7 +163,7 @@ def _map(path: Path) -> npt.NDArray[np.uint8]:
 
 def _label_matrix(column: pa.ListArray) -> npt.NDArray[np.float32]:
     flat = column.flatten().to_numpy(zero_copy_only=False).astype(np.float32)
-    return flat.reshape(len(column), -1)
+    return cast(npt.NDArray[np.float32], flat.reshape(len(column), -1))
 
 
 def _verify(root: Path, file: ShardFile) -> None:

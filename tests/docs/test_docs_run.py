@@ -1,0 +1,141 @@
+"""The documentation is true: its Python runs, its links lead somewhere, its commands exist."""
+
+import os
+import re
+import shlex
+import subprocess
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+import typer
+
+from hilum.cli.main import app
+from hilum.phantom import PhantomConfig, write_dataset
+
+ROOT = Path(__file__).resolve().parents[2]
+PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").rglob("*.md"))]
+FENCE = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+LINK = re.compile(r"(?<!!)\[[^\]]*\]\(([^)\s]+)\)|!\[[^\]]*\]\(([^)\s]+)\)")
+NUM_PHANTOMS = 48
+TIMEOUT_S = 300
+
+
+@dataclass(frozen=True, slots=True)
+class Block:
+    """One fenced block: its language, its text and the line it starts at."""
+
+    language: str
+    text: str
+    line: int
+
+
+def blocks(page: Path) -> list[Block]:
+    """Fenced blocks of a page, in order."""
+    text = page.read_text(encoding="utf-8")
+    return [
+        Block(match[1], match[2], text.count("\n", 0, match.start(2)) + 1)
+        for match in FENCE.finditer(text)
+    ]
+
+
+def python_pages() -> list[Path]:
+    """Pages that hold Python."""
+    return [page for page in PAGES if any(block.language == "python" for block in blocks(page))]
+
+
+@pytest.fixture(scope="module")
+def phantoms(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """What the pages call xrays/ and Data_Entry_2017.csv, small."""
+    folder = tmp_path_factory.mktemp("docs")
+    config = PhantomConfig(size_px=64, seed=1, prevalence_floor=0.3)
+    write_dataset(folder, NUM_PHANTOMS, config)
+    (folder / "images").rename(folder / "xrays")
+    return folder
+
+
+@pytest.mark.spark
+@pytest.mark.parametrize("page", python_pages(), ids=lambda page: page.name)
+def test_python_in_the_docs_runs(page: Path, phantoms: Path, tmp_path: Path) -> None:
+    """Blocks run in order as one script, in a fresh interpreter and a folder with a small data set.
+
+    Not in this process: relative paths are those of the folder that Java was started in, and a page
+    may start and stop a session of its own, as a reader would.
+    """
+    for name in ("xrays", "Data_Entry_2017.csv"):
+        (tmp_path / name).symlink_to(phantoms / name)
+    script = tmp_path / f"{page.stem}.py"
+    script.write_text(python_of(page), encoding="utf-8")
+    # Java's first compiler only, as in the tests' own session: a page is over before it pays.
+    environment = os.environ | {"JDK_JAVA_OPTIONS": "-XX:TieredStopAtLevel=1"}
+    done = subprocess.run(
+        [sys.executable, script.name],
+        cwd=tmp_path,
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=TIMEOUT_S,
+    )
+    assert done.returncode == 0, f"{page.name}, lines as in the page:\n{done.stderr[-4000:]}"
+
+
+def python_of(page: Path) -> str:
+    """The page's Python; every line keeps its number, so that a traceback names the page's own."""
+    lines = [""] * page.read_text(encoding="utf-8").count("\n")
+    for block in blocks(page):
+        if block.language == "python":
+            inner = block.text.splitlines()
+            lines[block.line - 1 : block.line - 1 + len(inner)] = inner
+    return "\n".join(lines) + "\n"
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_links_between_pages_lead_somewhere(page: Path) -> None:
+    text = FENCE.sub("", page.read_text(encoding="utf-8"))
+    targets = [first or second for first, second in LINK.findall(text)]
+    broken = []
+    for target in targets:
+        if re.match(r"[a-z]+:", target):
+            continue
+        path, _, anchor = target.partition("#")
+        file = (page.parent / path).resolve() if path else page
+        if not file.exists() or (anchor and anchor not in anchors(file)):
+            broken.append(target)
+    assert broken == []
+
+
+def anchors(page: Path) -> set[str]:
+    """What the headings of a page are called in links, as GitHub makes them."""
+    headings = re.findall(r"^#+ (.+)$", page.read_text(encoding="utf-8"), re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", h.lower()).strip().replace(" ", "-") for h in headings}
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_commands_in_the_docs_exist(page: Path) -> None:
+    commands: Any = typer.main.get_command(app)
+    unknown = []
+    for line in shell_lines(page):
+        words = shlex.split(line, comments=True)
+        name = next((word for word in words[1:] if not word.startswith("-")), None)
+        if name is None:
+            continue
+        if name not in commands.commands:
+            unknown.append(line)
+            continue
+        known = {option for p in commands.commands[name].params for option in p.opts} | {"--help"}
+        options = {word.partition("=")[0] for word in words if word.startswith("--")}
+        if not options <= known:
+            unknown.append(line)
+    assert unknown == []
+
+
+def shell_lines(page: Path) -> Iterator[str]:
+    """Calls of hilum in the shell blocks of a page."""
+    for block in blocks(page):
+        if block.language in ("bash", "sh", "console"):
+            for line in block.text.replace("\\\n", " ").splitlines():
+                if re.match(r"(\$ )?(\.venv/bin/)?hilum\b", line.strip()):
+                    yield line.strip().removeprefix("$ ")
