@@ -166,7 +166,12 @@ def main() -> int:
         stale.append(name)
         if check:
             lines = difflib.unified_diff(
-                found.splitlines(), text.splitlines(), f"docs/reference/{name}", "the code", n=0
+                found.splitlines(),
+                text.splitlines(),
+                f"docs/reference/{name}",
+                "the code",
+                n=0,
+                lineterm="",
             )
             print("\n".join([*lines][:20]))
         else:

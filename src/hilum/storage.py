@@ -30,7 +30,10 @@ __all__ = [
 
 def join(url: str, *parts: str) -> str:
     """Append path parts to a local path or URL."""
-    return "/".join([url.rstrip("/") or "/", *parts]) if parts else url
+    if not parts:
+        return url
+    root = url if url.endswith("://") else url.rstrip("/") + "/"
+    return root + "/".join(parts)
 
 
 def local_path(url: str) -> Path | None:

@@ -8,6 +8,7 @@ from io import BytesIO
 
 import numpy as np
 import pytest
+from PIL import Image
 from pydicom import dcmread, uid
 from pydicom.encaps import get_frame
 
@@ -84,6 +85,31 @@ def test_a_stream_without_end_marker_never_reaches_the_decoder(syntax, coded, wi
         read_dicom(with_frame(dataset, frame[:-2], syntax))
 
 
+@pytest.mark.parametrize(
+    "segment",
+    [
+        b"\xff\xe0\0\x10JFIF\0\x09\0\0\0\x01\0\x01\0\0",  # a JFIF version libjpeg warns about
+        b"\xff\xee\0\x0eAdobe\0d\0\0\0\0\xff",  # an Adobe colour transform it warns about
+        b"\x12\x34",  # bytes between two segments
+        b"\xff\xc4\0\x13\0\xff" + b"\0" * 15,  # more codes of one bit than there are
+        b"\xff\x01\0\x02",  # a marker that has no place here
+    ],
+    ids=["jfif", "adobe", "garbage", "huffman", "marker"],
+)
+def test_what_makes_gdcm_abort_never_reaches_it(segment, coded, with_frame):
+    dataset, frame = coded(uid.JPEGLosslessSV1)
+    with pytest.raises(RejectedImageError, match="the compressed frame has"):
+        read_dicom(with_frame(dataset, frame[:2] + segment + frame[2:], uid.JPEGLosslessSV1))
+
+
+def test_comments_and_usual_application_segments_are_no_obstacle(coded, with_frame):
+    dataset, frame = coded(uid.JPEGLosslessSV1)
+    usual = b"\xff\xe0\0\x10JFIF\0\x01\x01\0\0\x01\0\x01\0\0" + b"\xff\xfe\0\x04hi"
+    data = with_frame(dataset, frame[:2] + usual + frame[2:], uid.JPEGLosslessSV1)
+    plain = with_frame(dataset, frame, uid.JPEGLosslessSV1)
+    assert np.array_equal(read_dicom(data).pixels, read_dicom(plain).pixels)
+
+
 def test_a_stream_that_announces_a_huge_image_is_refused_unread(coded, with_frame):
     dataset, frame = coded(uid.JPEG2000Lossless)
     start = frame.find(b"\xff\x51")
@@ -95,8 +121,6 @@ def test_a_stream_that_announces_a_huge_image_is_refused_unread(coded, with_fram
 def test_jpeg_2000_inside_the_boxes_of_a_file_is_read(coded, with_frame, chest15):
     dataset, frame = coded(uid.JPEG2000Lossless)
     boxed = BytesIO()
-    from PIL import Image
-
     Image.open(BytesIO(frame)).save(boxed, "JPEG2000", no_jp2=False)
     assert boxed.getvalue().startswith(b"\0\0\0\x0cjP  ")
     pixels = read_dicom(with_frame(dataset, boxed.getvalue(), uid.JPEG2000Lossless)).pixels

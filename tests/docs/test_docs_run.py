@@ -21,7 +21,7 @@ PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").r
 FENCE = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 LINK = re.compile(r"(?<!!)\[[^\]]*\]\(([^)\s]+)\)|!\[[^\]]*\]\(([^)\s]+)\)")
 NUM_PHANTOMS = 48
-TIMEOUT_S = 300
+TIMEOUT_S = 600  # against a hang, not a measure
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,6 +58,7 @@ def phantoms(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.mark.spark
+@pytest.mark.slow
 @pytest.mark.parametrize("page", python_pages(), ids=lambda page: page.name)
 def test_python_in_the_docs_runs(page: Path, phantoms: Path, tmp_path: Path) -> None:
     """Blocks run in order as one script, in a fresh interpreter and a folder with a small data set.

@@ -5,11 +5,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from image_files import picture, png, write_files
 from pyspark.ml import Pipeline, PipelineModel
 from pyspark.sql import DataFrame, SparkSession
 
 from hilum.spark import NNEstimator, NNModel, read_radiographs
+from image_files import picture, png, write_files
 
 FINDINGS = ["Bright", "Left"]
 BROKEN = ("cut.png", "text.png")

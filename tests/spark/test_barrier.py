@@ -4,26 +4,27 @@ import json
 import socket
 
 import pytest
-import rank_workers
 from pyspark import cloudpickle
-from rank_workers import fail_alone, fail_on_last, report_place
-from training_cases import OUTPUTS, config, write_cache
 
+import rank_workers
 from hilum.errors import InvalidValueError, TrainingError
 from hilum.models import build_classifier
 from hilum.spark import BarrierLauncher
 from hilum.spark.barrier import executor_layout
 from hilum.training import LocalLauncher, TrainJob, load_checkpoint, prepare_run, train_worker
+from rank_workers import fail_alone, fail_on_last, report_place
+from training_cases import OUTPUTS, config, write_cache
 
 
 @pytest.fixture(params=["processes", "spark"])
 def launcher(request):
     if request.param == "processes":
-        return LocalLauncher(num_threads=1)
+        yield LocalLauncher(num_threads=1)
+        return
     # The tests' own modules are not installed where Spark's workers look.
     cloudpickle.register_pickle_by_value(rank_workers)
-    request.addfinalizer(lambda: cloudpickle.unregister_pickle_by_value(rank_workers))
-    return BarrierLauncher(request.getfixturevalue("spark"))
+    yield BarrierLauncher(request.getfixturevalue("spark"))
+    cloudpickle.unregister_pickle_by_value(rank_workers)
 
 
 def test_results_come_in_rank_order_from_one_group(launcher):

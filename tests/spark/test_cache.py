@@ -8,7 +8,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from image_files import picture, png, write_files
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 
@@ -16,6 +15,7 @@ from hilum.errors import ChecksumError, InvalidValueError
 from hilum.preprocessing import Chain, Resize
 from hilum.spark import CacheColumns, build_cache, read_radiographs
 from hilum.training import open_cache
+from image_files import picture, png, write_files
 
 COLUMNS = CacheColumns(image="image", labels="labels", split="split")
 PREFIX = Chain((Resize(16, 16),))

@@ -34,7 +34,9 @@ Labels = Annotated[
     ),
 ]
 Out = Annotated[str, typer.Option("--out", help="Directory for the results.")]
-Bundle = Annotated[Path, typer.Argument(help="Model directory, such as RUN/bundle.")]
+Bundle = Annotated[
+    Path, typer.Argument(metavar="BUNDLE", help="Model directory, such as RUN/bundle.")
+]
 Master = Annotated[
     str,
     typer.Option(
@@ -61,11 +63,13 @@ Seed = Annotated[int, typer.Option("--seed", min=0, help="Of split, start weight
 Ranks = Annotated[
     int, typer.Option("--ranks", min=0, help="Training processes; 0 is one per executor.")
 ]
-Split = Annotated[str, typer.Option("--split", help="Shares of train,valid,test.")]
+Split = Annotated[str, typer.Option("--split-fractions", help="Shares of train,valid,test.")]
 SplitBy = Annotated[
     str, typer.Option("--split-by", help="patient, or image as in the 2019 paper (leaks).")
 ]
 SplitList = Annotated[
     str | None,
-    typer.Option("--split-list", help="CSV with image name and split; overrides --split."),
+    typer.Option(
+        "--split-list", help="CSV with image name and split; overrides --split-fractions."
+    ),
 ]

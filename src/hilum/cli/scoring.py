@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
 from hilum.cli.options import Bundle, Glob, Images, Labels, Master, Out
 from hilum.errors import InvalidValueError, RejectedImageError, require
@@ -113,6 +114,7 @@ def info(
 
         hilum info runs/first/bundle --format json
     """
+    require(format in ("table", "json"), "--format", "table or json", format)
     from hilum.inference import load_bundle
 
     loaded = load_bundle(str(bundle))
@@ -129,7 +131,7 @@ def info(
         return
     table = Table(show_header=False, box=None, padding=(0, 2))
     for name, value in _flat(facts):
-        table.add_row(name, value)
+        table.add_row(name, Text(value))
     Console().print(table)
 
 
@@ -197,7 +199,8 @@ def _print(rows: Iterable[_Row], findings: Sequence[str], form: str) -> int:
 
 
 def _bars(row: _Row, findings: Sequence[str]) -> Table:
-    table = Table(title=str(row.path), box=None, show_header=False, title_justify="left")
+    # Text, because a file name may hold what rich takes for markup.
+    table = Table(title=Text(str(row.path)), box=None, show_header=False, title_justify="left")
     if row.reason:
         table.add_row("rejected:", row.reason)
     for finding, value in sorted(

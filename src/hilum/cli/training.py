@@ -32,7 +32,7 @@ __all__ = ["run", "train"]
 BatchSize = Annotated[
     int, typer.Option("--batch-size", min=1, help="Images per step over all ranks.")
 ]
-LearningRate = Annotated[float | None, typer.Option("--learning-rate", help="Peak learning rate.")]
+LearningRate = Annotated[float, typer.Option("--learning-rate", help="Peak learning rate.")]
 FreezeBackbone = Annotated[bool, typer.Option("--freeze-backbone", help="Train only the new head.")]
 Cache = Annotated[
     str, typer.Option("--cache", help="Directory of pixel caches to share between runs.")
@@ -47,7 +47,7 @@ def run(
     weights: Weights = "auto",
     epochs: Epochs = 8,
     batch_size: BatchSize = 32,
-    learning_rate: LearningRate = None,
+    learning_rate: LearningRate = 1e-3,
     image_size: ImageSize = 0,
     freeze_backbone: FreezeBackbone = False,
     split: Split = "0.7,0.1,0.2",
@@ -112,7 +112,7 @@ def train(
     weights: Weights = "auto",
     epochs: Epochs = 8,
     batch_size: BatchSize = 32,
-    learning_rate: LearningRate = None,
+    learning_rate: LearningRate = 1e-3,
     image_size: ImageSize = 0,
     freeze_backbone: FreezeBackbone = False,
     split: Split = "0.7,0.1,0.2",

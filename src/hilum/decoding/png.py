@@ -13,6 +13,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from io import BytesIO
 
+import numpy as np
+import numpy.typing as npt
 from PIL import Image
 from PIL.PngImagePlugin import PngImageFile
 
@@ -26,6 +28,7 @@ PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
 
 _CHANNELS = {0: 1, 2: 3, 3: 1, 4: 2, 6: 4}  # by colour type
 _PALETTE = 3
+_FILL = 0xAA  # of rows not yet decoded
 _ROW_BY_ROW = ((0, 0, 1, 1),)  # of each pass: first row, first column, row step, column step
 _ADAM7 = (
     (0, 0, 8, 8),
@@ -61,8 +64,9 @@ def decode_png(data: bytes, max_pixels: int) -> Radiograph:
     with codec_errors("corrupt" if header.complete else "truncated"):
         # The class itself, not Image.open: no format guessing, and no process-wide pixel limit.
         image = PngImageFile(BytesIO(data))
-        _load(image, data, header)
-        pixels = to_grey(image, warnings)
+        pixels = _load(image, data, header)
+        if pixels is None or "transparency" in image.info:
+            pixels = to_grey(image, warnings)
     return Radiograph(
         pixels=pixels,
         source_format="png",
@@ -122,19 +126,29 @@ def _chunks(data: bytes) -> Iterator[tuple[bytes, memoryview]]:
         position = end
 
 
-def _load(image: PngImageFile, data: bytes, header: _Header) -> None:
-    """Load the pixels, and make sure that all rows came.
+def _load(image: PngImageFile, data: bytes, header: _Header) -> npt.NDArray[np.uint8] | None:
+    """Decode the pixels and see that all rows came; return them if they are 8-bit grey.
 
-    The canvas is filled with a pattern first. Only if the last row still shows it, or the rows did
-    not come in order, are the bytes of the data stream counted, which takes longer than decoding.
+    Grey is decoded straight into the returned array, which saves Pillow's two copies of it
+    (`frombuffer` shares memory). The canvas is filled with a pattern first: only if the last row
+    still shows it, or the rows did not come in order, are the bytes of the data stream counted,
+    which takes longer than decoding.
     """
-    fill = {"1": 255, "I;16": 0xAAAA}.get(image.mode, (0xAA,) * len(image.getbands()))
-    last_row = Image.new(image.mode, (header.width, 1), fill).tobytes()
-    image.im = Image.new(image.mode, image.size, fill).im
+    canvas = None
+    if image.mode == "L":
+        canvas = np.full((header.height, header.width), _FILL, np.uint8)
+        blank = Image.frombuffer("L", image.size, canvas, "raw", "L", 0, 1)
+    else:
+        fill = {"1": 255, "I;16": 257 * _FILL}.get(image.mode, (_FILL,) * len(image.getbands()))
+        blank = Image.new(image.mode, image.size, fill)
+    last_row = (0, header.height - 1, header.width, header.height)
+    untouched = blank.crop(last_row).tobytes()
+    image.im = blank.im
     image.load()
-    last = image.crop((0, header.height - 1, header.width, header.height)).tobytes()
-    if (header.interlaced or last == last_row) and not _holds_all_rows(data, header):
+    suspicious = header.interlaced or image.crop(last_row).tobytes() == untouched
+    if suspicious and not _holds_all_rows(data, header):
         raise RejectedImageError("corrupt", "fewer rows than the header announces")
+    return canvas
 
 
 def _holds_all_rows(data: bytes, header: _Header) -> bool:

@@ -95,18 +95,27 @@ def load_bundle(url: str) -> ModelBundle:
             f"bundle must be a directory with manifest.json. Got {url!r}. "
             "Hint: `hilum run` and `hilum train` write one to RUN/bundle."
         )
-    manifest = storage.read_json(manifest_url)
+    try:
+        manifest = storage.read_json(manifest_url)
+    except ValueError as error:
+        raise InvalidValueError(
+            f"{manifest_url} must be JSON. Got {error}. Hint: copy the bundle again."
+        ) from error
     if (manifest.get("format"), manifest.get("format_version")) != (FORMAT, FORMAT_VERSION):
         raise InvalidValueError(
             f"bundle format must be {FORMAT} version {FORMAT_VERSION}. "
             f"Got {manifest.get('format')!r} version {manifest.get('format_version')!r} in {url}. "
             "Hint: a newer Hilum wrote it; upgrade this one."
         )
-    data = storage.read_bytes(storage.join(url, "weights.safetensors"))
+    try:
+        data = storage.read_bytes(storage.join(url, "weights.safetensors"))
+    except FileNotFoundError:
+        data = b""
     if storage.sha256_of(data) != manifest["weights_sha256"]:
         raise ChecksumError(
             f"{url}/weights.safetensors must have SHA-256 {manifest['weights_sha256']}. "
-            f"Got {storage.sha256_of(data)}. Hint: the file was cut or changed; copy it again."
+            f"Got {storage.sha256_of(data) if data else 'no bytes'}. "
+            "Hint: the file was cut or changed; copy it again."
         )
     return ModelBundle(
         architecture=manifest["architecture"],

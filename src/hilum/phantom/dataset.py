@@ -23,7 +23,7 @@ BOX_HEADER = "Image Index,Finding Label,Bbox [x,y,w,h],,,"
 
 
 def write_dataset(
-    directory: Path,
+    directory: str | Path,
     num_images: int,
     config: PhantomConfig,
     *,
@@ -34,6 +34,7 @@ def write_dataset(
     In DICOM sets the first column of the label file names the .dcm files.
     """
     require(image_format in ("png", "dicom"), "image_format", "'png' or 'dicom'", image_format)
+    directory = Path(directory)
     images = directory / "images"
     images.mkdir(parents=True, exist_ok=True)
     labels: list[tuple[str, ...]] = []

@@ -16,12 +16,13 @@ from hilum.spark import (
     join_labels,
     join_report,
     read_labels,
+    read_radiographs,
     split_by_image,
     split_by_list,
     split_by_patient,
 )
 
-__all__ = ["LabelledData", "SplitRule", "label_and_split", "parse_fractions"]
+__all__ = ["LabelledData", "SplitRule", "label_and_split", "only_split", "parse_fractions"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -60,6 +61,7 @@ class LabelledData:
     """
 
     frame: DataFrame
+    labels: DataFrame
     join: JoinReport
     splits: tuple[SplitCount, ...]
     label_counts: Mapping[str, int]
@@ -89,10 +91,33 @@ def label_and_split(
     counts = finding_counts(matched.select("file_name", "patient_id", "labels", "view"))
     return LabelledData(
         frame=frame,
+        labels=labels,
         join=report,
         splits=() if rule is None else _split_counts(frame),
         label_counts={row.finding: row.positives for row in counts.findings},
     )
+
+
+def only_split(
+    spark: SparkSession, data: LabelledData, split: str, size: tuple[int, int] | None
+) -> DataFrame:
+    """The labelled images of one split, read by path.
+
+    A filter on the joined table would do, but Spark decodes before it filters by a column of the
+    other side; this way only the split's own files are opened.
+
+    Raises:
+        InvalidValueError: the split is empty.
+    """
+    rows = data.frame.filter(F.col("split") == split).select("path").toArrow()
+    paths = rows["path"].to_pylist()
+    if not paths:
+        raise InvalidValueError(
+            f"the {split} split must hold images. Got none of {data.join.matched}. "
+            f"Splits: {', '.join(f'{s.name} {s.images}' for s in data.splits)}. "
+            "Hint: change --split-fractions, or use more patients."
+        )
+    return join_labels(read_radiographs(spark, paths, size=size), data.labels)
 
 
 def parse_fractions(text: str) -> dict[str, float]:
@@ -104,8 +129,8 @@ def parse_fractions(text: str) -> dict[str, float]:
         shares = []
     if len(shares) != len(names):
         raise InvalidValueError(
-            "split must be three shares train,valid,test that add up to 1. "
-            f"Got {text!r}. Hint: --split 0.7,0.1,0.2"
+            "--split-fractions must be three shares train,valid,test that add up to 1. "
+            f"Got {text!r}. Hint: --split-fractions 0.7,0.1,0.2"
         )
     return dict(zip(names, shares, strict=True))
 

@@ -12,7 +12,7 @@ from hilum.evaluation import Evaluation
 from hilum.evaluation.report import DataFlow
 from hilum.inference import load_bundle, save_bundle
 from hilum.preprocessing import Chain, Resize
-from hilum.recipes.data import LabelledData, SplitRule, label_and_split
+from hilum.recipes.data import LabelledData, SplitRule, label_and_split, only_split
 from hilum.recipes.scoring import report_on, score
 from hilum.spark import FittedRun, NNEstimator, NNModel, read_radiographs, resume_run
 from hilum.spark.fitting import fit_run
@@ -121,7 +121,7 @@ def evaluate_bundle(
     frame = read_radiographs(spark, images, size=size, glob=glob)
     data = label_and_split(spark, frame, labels, rule, model.findings)
     say(str(data.join))
-    chosen = data.frame if split is None else _only(data.frame, split)
+    chosen = data.frame if split is None else only_split(spark, data, split, size)
     notes = [] if split is not None else [_ALL_IMAGES_NOTE]
     return _report(spark, model, data, chosen, out, History(), notes=notes)
 
@@ -138,7 +138,7 @@ def _evaluate_test(
     model = NNModel(fitted.bundle)
     directory = storage.join(out, "report")
     say("evaluating on the test split")
-    test = _only(data.frame, "test")
+    test = only_split(spark, data, "test", _read_size(fitted.bundle.preprocessing))
     evaluation = _report(spark, model, data, test, directory, fitted.history)
     return RunResult(
         bundle_directory=storage.join(out, "bundle"),
@@ -206,10 +206,6 @@ def _rule_of(model: NNModel) -> SplitRule:
         by="image" if stored["by"] == "image" else "patient",
         listed_in=stored["listed_in"],
     )
-
-
-def _only(frame: DataFrame, split: str) -> DataFrame:
-    return frame.filter(frame["split"] == split)
 
 
 def _require_new_run(out: str) -> None:

@@ -9,6 +9,7 @@ import hashlib
 import io
 import json
 import logging
+import re
 import uuid
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
@@ -93,15 +94,21 @@ def build_cache(data: DataFrame, columns: CacheColumns, prefix: Chain, directory
             .toArrow()
         )
         manifest = _manifest(index, fingerprint, prefix, cache, build)
-    except BaseException:
+    except BaseException as error:
         storage.delete_tree(storage.join(cache, build))
-        raise
+        raise _own_words(error) from None
     if _published(cache) == before:
         storage.write_json(storage.join(cache, "manifest.json"), manifest.to_json())
     else:  # another job published the same cache while this one was building
         storage.delete_tree(storage.join(cache, build))
     logger.info("cache=%s state=built images=%d", cache, manifest.num_images)
     return cache
+
+
+def _own_words(error: BaseException) -> BaseException:
+    """The InvalidValueError that a task raised, out of what Spark wraps around it."""
+    match = re.search(r"hilum\.errors\.InvalidValueError: (.*)", str(error))
+    return InvalidValueError(match.group(1)) if match else error
 
 
 def _selected(data: DataFrame, columns: CacheColumns) -> DataFrame:
@@ -133,9 +140,9 @@ def _fingerprint(data: DataFrame, columns: CacheColumns, prefix: Chain) -> str:
     """
     known_files = set(FILE_IDENTITY) <= set(data.columns)
     identity = FILE_IDENTITY if known_files else (columns.image,)
-    rows = data.select(
-        F.xxhash64(*identity, _label_array(data, columns), _split(columns)).alias("hash")
-    )
+    # As text, because a hash skips nulls: [null, 1] and [1, null] would be one.
+    labels = _label_array(data, columns).cast("string")
+    rows = data.select(F.xxhash64(*identity, labels, _split(columns)).alias("hash"))
     count, total, parity = cast(
         tuple[int, object, int],
         rows.agg(

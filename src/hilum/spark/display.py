@@ -60,7 +60,7 @@ def _follow(run_directory: str, console: Console, stop: threading.Event) -> None
                 line = epoch_line(record, max_epochs or len(epochs))
                 live.console.print(line, highlight=False, soft_wrap=True)
             printed = max(printed, len(epochs))
-            if progress is not None and console.is_terminal:
+            if progress is not None and console.is_terminal and progress.phase != "done":
                 valid_mean_auroc = epochs[-1].valid_mean_auroc if epochs else None
                 live.update(_live_line(progress, valid_mean_auroc))
             if finished:

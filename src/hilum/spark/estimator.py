@@ -19,6 +19,12 @@ from hilum.training import BatchNormMode
 
 __all__ = ["NNEstimator"]
 
+_MODES = {
+    "batchNorm": ("auto", "batch", "frozen"),
+    "precision": ("auto", "float32", "bfloat16"),
+    "optimizer": ("adam", "adamw", "sgd"),
+}
+
 
 class NNEstimator(
     Estimator[NNModel],
@@ -113,12 +119,19 @@ class NNEstimator(
         }
         for name in ("maxEpochs", "batchSize", "learningRate"):
             require(value[name] > 0, name, "positive", value[name])
-        for name in ("warmupEpochs", "weightDecay", "headWeightDecay", "numRanks", "imageSize"):
+        for name in (
+            "warmupEpochs",
+            "weightDecay",
+            "headWeightDecay",
+            "numRanks",
+            "imageSize",
+            "seed",
+        ):
             require(value[name] >= 0, name, "zero or more", value[name])
-        modes = ("auto", "batch", "frozen")
-        require(
-            value["batchNorm"] in modes, "batchNorm", "auto, batch or frozen", value["batchNorm"]
-        )
+        for name, modes in _MODES.items():
+            require(value[name] in modes, name, f"one of {', '.join(modes)}", value[name])
+        require(0 <= value["dropout"] < 1, "dropout", "in [0, 1)", value["dropout"])
+        architecture(value["model"])  # raises with the known names
         automatic = "frozen" if value["freezeBackbone"] else "batch"
         batch_norm = automatic if value["batchNorm"] == "auto" else value["batchNorm"]
         return FitSettings(

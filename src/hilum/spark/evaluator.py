@@ -26,8 +26,9 @@ class RocAucEvaluator(
     DefaultParamsReadable["RocAucEvaluator"],
     DefaultParamsWritable,
 ):
-    """Exact AUC-ROC of array columns; rows without a prediction and unknown labels are left out.
+    """Exact AUC-ROC of array columns.
 
+    Rows without labels or prediction and unknown labels are left out.
     `finding` names one finding to report; empty reports the mean over the defined ones.
     """
 
@@ -87,9 +88,14 @@ class RocAucEvaluator(
     def _matrices(
         self, dataset: DataFrame
     ) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
-        prediction = self.getPredictionCol()
-        rows = dataset.select(self.getLabelCol(), prediction).filter(f"`{prediction}` is not null")
-        table = rows.toArrow()
+        label, prediction = self.getLabelCol(), self.getPredictionCol()
+        table = dataset.select(label, prediction).dropna().toArrow()
+        require(
+            table.num_rows > 0,
+            "the DataFrame to evaluate",
+            f"one with rows that have {label} and {prediction}",
+            "none",
+        )
         return label_matrix(table.column(0)), label_matrix(table.column(1))
 
 

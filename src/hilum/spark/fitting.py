@@ -188,7 +188,9 @@ def _config(settings: FitSettings, num_train: int) -> TrainConfig:
 
 def _schedule(settings: FitSettings, steps_per_epoch: int) -> Schedule:
     warmup_steps = round(settings.warmup_epochs * steps_per_epoch)
-    return warmup_then_plateau(settings.learning_rate, warmup_steps)
+    # Step 1 of n takes 1/n of the peak: a first step at 0 would train nothing.
+    start = settings.learning_rate / max(1, warmup_steps)
+    return warmup_then_plateau(settings.learning_rate, warmup_steps, start=start)
 
 
 def _check_labels(cache: ImageCache, findings: tuple[str, ...]) -> None:

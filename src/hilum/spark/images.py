@@ -6,6 +6,7 @@ fingerprinting a million radiographs reads no pixel. The UDF is declared non-det
 Spark then never evaluates it twice for one row (decision 0002).
 """
 
+import re
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, cast
@@ -26,6 +27,12 @@ __all__ = ["IMAGE_FIELDS", "ReadMode", "grey_pixels", "read_radiographs"]
 
 ReadMode = Literal["permissive", "dropmalformed", "failfast"]
 MAX_PIXELS = 100_000_000
+LISTING_SLICE = 10_000
+
+# How Hadoop's FileStatus.toString shows a file of no bytes.
+_EMPTY_FILE = re.compile(
+    r"\{path=(.*); isDirectory=false; length=0; .*?modification_time=(\d+);", re.MULTILINE
+)
 
 # Spark's own image struct (pyspark.ml.image.ImageSchema): rows first, 8 bits, BGR where coloured.
 IMAGE_FIELDS: list[tuple[str, pa.DataType]] = [
@@ -125,7 +132,7 @@ def read_radiographs(
 
 def _listed(reader: DataFrameReader, paths: list[str]) -> DataFrame:
     try:
-        return reader.load(paths)
+        files = reader.load(paths)
     except AnalysisException as error:
         if error.getCondition() != "PATH_NOT_FOUND":
             raise
@@ -134,6 +141,34 @@ def _listed(reader: DataFrameReader, paths: list[str]) -> DataFrame:
             "Hint: relative paths start at the current directory, or at the cluster's default "
             "file system (fs.defaultFS)."
         ) from None
+    empty = _empty_files(files)
+    if not empty:
+        return files
+    rows = files.sparkSession.createDataFrame(empty, "path string, modified_ms long").select(
+        "path",
+        F.timestamp_millis("modified_ms").alias("modificationTime"),
+        F.lit(0).cast("long").alias("length"),
+        F.lit(b"").alias("content"),
+    )
+    return files.unionByName(rows)
+
+
+def _empty_files(files: DataFrame) -> list[tuple[str, int]]:
+    """Path and modification time (ms) of files without a byte.
+
+    Spark lists them and then leaves them out of every scan (PartitioningAwareFileIndex.listFiles),
+    so an upload that broke off at once would be no row at all. The listing is asked for them in
+    slices of text, one call each. Spark Connect has no such door: there they stay left out.
+    """
+    frame = getattr(files, "_jdf", None)
+    if frame is None:
+        return []
+    listed = frame.queryExecution().analyzed().relation().location().allFiles()
+    found: list[tuple[str, int]] = []
+    for start in range(0, listed.size(), LISTING_SLICE):
+        text = listed.slice(start, start + LISTING_SLICE).mkString("\n")
+        found += [(path, int(modified_ms)) for path, modified_ms in _EMPTY_FILE.findall(text)]
+    return found
 
 
 def grey_pixels(image: dict[str, Any]) -> npt.NDArray[np.uint8]:

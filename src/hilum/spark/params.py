@@ -141,7 +141,8 @@ class TrainParams(PredictParams, HasLabelCol, HasSeed):
         Params._dummy(),
         "batchNorm",
         "batch (statistics per rank), frozen (the start weights' statistics; the loss curve "
-        "then does not depend on the number of ranks), or auto (frozen with a frozen backbone, else batch)",
+        "then does not depend on the number of ranks), or auto (frozen with a frozen backbone, "
+        "else batch)",
         typeConverter=TypeConverters.toString,
     )
     freezeBackbone: Param[bool] = Param(

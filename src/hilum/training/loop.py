@@ -143,6 +143,18 @@ def train_epoch(rank: Rank, history: History, report: Report) -> EpochRecord:
         )
     all_reduce_sum(totals, rank.world)
     average_running_statistics(rank)
+    report(
+        Progress(
+            phase="validating",
+            epoch=epoch,
+            max_epochs=config.max_epochs,
+            step=steps,
+            num_steps=steps,
+            images_per_s=images_per_s,
+            loss=float(totals[0] / totals[1].clamp(min=1)),
+            lr=lr,
+        )
+    )
     valid_loss, valid_mean_auroc = validate(rank)
     return EpochRecord(
         epoch=epoch,

@@ -18,7 +18,7 @@ class Progress:
     """Where a run stands.
 
     Attributes:
-        phase: "preparing", "training", "validating" or "done".
+        phase: "training", "validating" or "done".
         epoch: counted from 0. step: steps done in this epoch, of num_steps.
         loss: mean training loss of the epoch so far.
         seconds_left: estimate to the end of the last epoch; None before there is one.
@@ -32,8 +32,6 @@ class Progress:
     images_per_s: float = 0.0
     loss: float | None = None
     lr: float | None = None
-    valid_loss: float | None = None
-    valid_mean_auroc: float | None = None
     seconds_left: float | None = None
 
 

@@ -138,7 +138,7 @@ def open_cache(directory: str, *, verify: bool = True) -> ImageCache:
     if root is None:
         raise InvalidValueError(
             f"cache directory must be on a local or mounted file system. Got {directory!r}. "
-            "Hint: stage it first (hilum.training.staging)."
+            "Hint: ranks map its files into memory; use local or shared disk, or copy it there."
         )
     if verify:
         for file in (*manifest.shards, manifest.index):

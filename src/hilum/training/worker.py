@@ -86,6 +86,9 @@ def train_worker(world: World, run_directory: str) -> str:
             save_checkpoint(run_directory, rank.model.state_dict(), rank.optimizer, history)
             storage.write_json(storage.join(run_directory, "history.json"), history.to_json())
             logger.info("epoch=%d record=%s", len(history) - 1, history.epochs[-1])
+    if world.is_leader:
+        last = Progress(phase="done", epoch=len(history) - 1, max_epochs=job.config.max_epochs)
+        writer.write(last, force=True)
     return weights_digest(rank.model)
 
 

@@ -1,0 +1,118 @@
+"""Training through NNEstimator.fit against a bare PyTorch loop, side by side in one run.
+
+    .venv/bin/python benchmarks/fit_against_bare_loop.py [--model resnet50] [--images 128]
+
+Both train the same network on the same images with the same batch size, precision, threads and
+optimizer. The bare loop has its normalised float tensors in memory, nothing to decode, nothing to
+augment, no progress and no checkpoint inside the timed part. `fit` reports its steady epochs
+(the first is left out), with augmentation, prefetch and progress included. The loop runs before
+and after, because machines drift.
+"""
+
+import argparse
+import json
+import os
+import subprocess
+import sys
+
+import numpy as np
+import torch
+
+from hilum.models import build_classifier
+from hilum.optim import OptimizerSpec, set_lr
+from hilum.spark import NNEstimator, local_session
+from hilum.training.loop import compute_dtype
+
+SIZE, BATCH, OUTPUTS = 224, 32, 14
+
+
+def bare_images_per_s(name: str, num_images: int, threads: int) -> float:
+    import time
+
+    torch.set_num_threads(threads)
+    dtype = compute_dtype("auto", torch.device("cpu"))
+    model, _ = build_classifier(name, OUTPUTS, weights="random")
+    model = model.to(memory_format=torch.channels_last).train()
+    optimizer = OptimizerSpec(name="adamw", weight_decay=0.01).build(model.named_parameters())
+    set_lr(optimizer, 1e-4)
+    images = torch.randn(num_images, 3, SIZE, SIZE).contiguous(memory_format=torch.channels_last)
+    labels = torch.randint(0, 2, (num_images, OUTPUTS)).float()
+    rates = []
+    for _ in range(3):
+        started = time.perf_counter()
+        for at in range(0, num_images, BATCH):
+            with torch.autocast("cpu", dtype=torch.bfloat16, enabled=dtype == torch.bfloat16):
+                logits = model(images[at : at + BATCH])
+            loss = torch.nn.functional.binary_cross_entropy_with_logits(
+                logits.float(), labels[at : at + BATCH]
+            )
+            optimizer.zero_grad(set_to_none=True)
+            loss.backward()
+            optimizer.step()
+        rates.append(num_images / (time.perf_counter() - started))
+    return float(np.mean(rates[1:]))
+
+
+def fit_images_per_s(name: str, num_images: int, threads: int) -> float:
+    spark = local_session(f"local[{threads}]")
+    generator = np.random.default_rng(0)
+    rows = [
+        (
+            {
+                "origin": f"image-{i}",
+                "height": 240,
+                "width": 240,
+                "nChannels": 1,
+                "mode": 0,
+                "data": generator.integers(0, 255, 240 * 240, dtype=np.uint8).tobytes(),
+            },
+            generator.integers(0, 2, OUTPUTS).astype(float).tolist(),
+        )
+        for i in range(num_images)
+    ]
+    schema = (
+        "image struct<origin:string,height:int,width:int,nChannels:int,mode:int,data:binary>,"
+        "labels array<float>"
+    )
+    data = spark.createDataFrame(rows, schema)
+    estimator = NNEstimator(
+        model=name, weights="random", maxEpochs=3, batchSize=BATCH, numRanks=1, showProgress=False
+    )
+    history = estimator.fit(data).history
+    spark.stop()
+    return float(np.mean([record.images_per_s for record in history.epochs[1:]]))
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--model", default="resnet50")
+    parser.add_argument("--images", type=int, default=128)
+    parser.add_argument("--threads", type=int, default=os.cpu_count())
+    parser.add_argument("--only-bare", action="store_true")
+    options = parser.parse_args()
+    if options.only_bare:
+        print(bare_images_per_s(options.model, options.images, options.threads))
+        return
+
+    def bare() -> float:  # a process of its own: Spark's JVM must not be beside it
+        command = [sys.executable, __file__, "--only-bare", "--model", options.model]
+        command += ["--images", str(options.images), "--threads", str(options.threads)]
+        return float(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
+
+    before = bare()
+    fit = fit_images_per_s(options.model, options.images, options.threads)
+    after = bare()
+    print(
+        json.dumps(
+            {
+                "model": options.model,
+                "bare_images_per_s": [round(before, 2), round(after, 2)],
+                "fit_images_per_s": round(fit, 2),
+                "ratio": round(2 * fit / (before + after), 3),
+            }
+        )
+    )
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,118 @@
+"""The main job through the installed command, on separate executors, as a user runs it."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from hilum.findings import FINDINGS
+from hilum.phantom import PhantomConfig, write_dataset
+from image_files import broken_files, write_files
+
+pytestmark = [pytest.mark.slow, pytest.mark.spark]
+
+HILUM = Path(sys.executable).with_name("hilum")
+PHANTOMS = PhantomConfig(size_px=64, seed=1, prevalence_scale=4.0, prevalence_floor=0.1)
+JAVA = {"JDK_JAVA_OPTIONS": "-XX:TieredStopAtLevel=1"}  # a short job never repays the second
+
+
+def call(*arguments: object, cwd: Path, code: int = 0) -> subprocess.CompletedProcess[str]:
+    done = subprocess.run(
+        [str(HILUM), *map(str, arguments)],
+        capture_output=True,
+        text=True,
+        cwd=cwd,
+        env={**os.environ, **JAVA},
+        timeout=900,
+        check=False,
+    )
+    assert done.returncode == code, done.stderr[-4000:]
+    assert "Traceback" not in done.stderr
+    return done
+
+
+@pytest.fixture(scope="module")
+def work(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A directory with phantoms and a finished run on two executors."""
+    directory = tmp_path_factory.mktemp("cluster")
+    write_dataset(directory / "data", 60, PHANTOMS)
+    call(
+        *("run", "--images", "data/images", "--labels", "data/Data_Entry_2017.csv"),
+        *("--out", "run", "--model", "timm:test_resnet", "--weights", "random"),
+        *("--epochs", 1, "--image-size", 32, "--master", "local-cluster[2,1,1024]"),
+        cwd=directory,
+    )
+    return directory
+
+
+def test_run_leaves_model_history_report_and_metrics(work):
+    history = json.loads((work / "run/history.json").read_text())
+    assert len(history["epochs"]) == 1
+    assert (work / "run/bundle/weights.safetensors").stat().st_size > 1000
+    manifest = json.loads((work / "run/bundle/manifest.json").read_text())
+    assert manifest["findings"] == list(FINDINGS)
+    assert manifest["provenance"]["num_ranks"] == 2, "one rank per executor"
+    page = (work / "run/report/report.html").read_text()
+    assert all(finding.replace("_", " ") in page.replace("_", " ") for finding in FINDINGS)
+    metrics = json.loads((work / "run/report/metrics.json").read_text())
+    assert list(metrics["findings"]) == list(FINDINGS)
+    for value in metrics["findings"].values():
+        assert {"auroc", "auroc_ci95", "positives", "images"} <= set(value)
+        assert value["auroc"] is None or 0 <= value["auroc"] <= 1
+
+
+def test_no_patient_is_in_two_splits_and_every_image_is_counted(work):
+    provenance = json.loads((work / "run/bundle/manifest.json").read_text())["provenance"]
+    assert sum(split["images"] for split in provenance["splits"]) == 60
+    assert provenance["images_per_split"] == {
+        split["name"]: split["images"] for split in provenance["splits"]
+    }
+
+
+def test_the_model_predicts_files_and_info_tells_its_origin(work):
+    (work / "note.txt").write_text("no image")
+    image = sorted((work / "data/images").iterdir())[0]
+    done = call("predict", "run/bundle", image, "note.txt", "--format", "json", cwd=work, code=3)
+    good, text = map(json.loads, done.stdout.splitlines())
+    assert (good["status"], list(good["probabilities"])) == ("ok", list(FINDINGS))
+    assert (text["status"], text["reason"]) == ("rejected", "not_an_image")
+    facts = json.loads(call("info", "run/bundle", "--format", "json", cwd=work).stdout)
+    assert facts["provenance"]["source"]["images"] == "data/images"
+
+
+def test_evaluating_the_test_split_again_gives_the_runs_figures(work):
+    call(
+        *("evaluate", "run/bundle", "--images", "data/images"),
+        *("--labels", "data/Data_Entry_2017.csv", "--out", "again", "--split", "test"),
+        *("--master", "local[2]"),
+        cwd=work,
+    )
+    first = json.loads((work / "run/report/metrics.json").read_text())
+    again = json.loads((work / "again/metrics.json").read_text())
+    assert again["findings"] == first["findings"]
+    assert again["mean_auroc"] == first["mean_auroc"]
+
+
+def test_resuming_a_finished_run_changes_nothing(work):
+    before = (work / "run/bundle/weights.safetensors").read_bytes()
+    call("train", "--resume", "run", "--master", "local[2]", cwd=work)
+    assert (work / "run/bundle/weights.safetensors").read_bytes() == before
+
+
+def test_ingest_counts_files_by_reason(tmp_path):
+    broken = broken_files()
+    write_dataset(tmp_path / "data", 5, PHANTOMS)
+    write_files(tmp_path / "data/images/sub", {n: content for n, (content, _) in broken.items()})
+    arguments = ("ingest", "data/images", "--out", "table", "--master", "local[2]")
+    counts = json.loads(call(*arguments, cwd=tmp_path).stdout)
+    reasons = [reason for _, reason in broken.values()]
+    assert counts == {
+        "files": 15,
+        "ok": 5,
+        "rejected": 10,
+        "reasons": {reason: reasons.count(reason) for reason in counts["reasons"]},
+    }
+    assert set(counts["reasons"]) == set(reasons)

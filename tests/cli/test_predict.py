@@ -1,0 +1,134 @@
+"""`hilum predict` and `hilum info`: every file gets a row, by name, in any format."""
+
+import csv
+import io
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from hilum.decoding import decode
+from hilum.inference import Predictor, load_bundle
+from image_files import dicom, picture, png, write_files
+
+GOOD = {"a.png": png(picture(1, 40, 30)), "deep/b.dcm": dicom(picture(2, 64, 64))}
+BAD = {"c.png": b"patient was not there"}
+NAMES = ["Pneumonia", "Pleural_Thickening"]
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    return write_files(tmp_path / "xrays", GOOD | BAD)
+
+
+def json_lines(answer):
+    return [json.loads(line) for line in answer.out.splitlines()]
+
+
+def test_json_has_an_object_a_line_with_names_and_reasons(hilum, bundle_directory, folder):
+    answer = hilum("predict", bundle_directory, folder, "--format", "json")
+    assert answer.code == 3, "one file could not be used"
+    rows = json_lines(answer)
+    assert [row["path"] for row in rows] == [
+        str(folder / name) for name in ("a.png", "c.png", "deep/b.dcm")
+    ]
+    for row in rows:
+        assert list(row) == ["path", "status", "reason", "probabilities"]
+    assert rows[1] == {
+        "path": str(folder / "c.png"),
+        "status": "rejected",
+        "reason": "not_an_image",
+        "probabilities": None,
+    }
+    for row in (rows[0], rows[2]):
+        assert (row["status"], row["reason"]) == ("ok", None)
+        assert list(row["probabilities"]) == NAMES
+
+
+def test_probabilities_are_the_predictors(hilum, bundle_directory, folder):
+    paths = [folder / name for name in GOOD]
+    answer = hilum("predict", bundle_directory, *paths, "--format", "json")
+    assert answer.code == 0
+    predictor = Predictor.load(load_bundle(str(bundle_directory)))
+    expected = list(predictor.predict(decode(path.read_bytes()).pixels for path in paths))
+    found = [list(row["probabilities"].values()) for row in json_lines(answer)]
+    np.testing.assert_allclose(found, np.stack(expected), atol=1e-6)
+
+
+def test_csv_has_a_column_per_finding(hilum, bundle_directory, folder):
+    answer = hilum("predict", bundle_directory, folder, "--format", "csv")
+    assert answer.code == 3
+    rows = list(csv.DictReader(io.StringIO(answer.out)))
+    assert list(rows[0]) == ["path", "status", "reason", *NAMES]
+    assert [row["status"] for row in rows] == ["ok", "rejected", "ok"]
+    assert rows[1]["reason"] == "not_an_image"
+    assert rows[1]["Pneumonia"] == ""
+    assert 0 <= float(rows[0]["Pneumonia"]) <= 1
+
+
+def test_the_table_shows_every_file_finding_and_reason(hilum, bundle_directory, folder):
+    answer = hilum("predict", bundle_directory, folder)
+    assert answer.code == 3
+    flowing = answer.out.replace("\n", "")
+    for text in (*(str(folder / name) for name in (*GOOD, *BAD)), "Pneumonia", "not_an_image"):
+        assert text in flowing
+    assert "Pleural Thickening" in answer.out
+    assert "%" in answer.out
+
+
+def test_paths_with_markup_in_their_name_are_shown_as_they_are(hilum, bundle_directory, tmp_path):
+    write_files(tmp_path, {"[bold]x[/red].png": GOOD["a.png"]})
+    answer = hilum("predict", bundle_directory, tmp_path)
+    assert answer.code == 0
+    assert "[bold]x[/red].png" in answer.out.replace("\n", "")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (("nowhere.png",), "nowhere.png"),
+        (("--format", "xml"), "--format"),
+        (("empty",), "files"),
+    ],
+)
+def test_what_cannot_be_predicted_is_said(hilum, bundle_directory, folder, arguments, said):
+    (folder.parent / "empty").mkdir()
+    given = [folder.parent / text if text == "empty" else text for text in arguments]
+    extra = [folder] if arguments[0].startswith("--") else []
+    answer = hilum("predict", bundle_directory, *extra, *given)
+    assert answer.code == 1
+    assert said in answer.err
+    assert "Traceback" not in answer.err
+
+
+def test_damaged_weights_are_an_error_and_no_prediction(hilum, bundle_directory, folder, tmp_path):
+    for name in ("manifest.json", "weights.safetensors"):
+        (tmp_path / name).write_bytes((bundle_directory / name).read_bytes())
+    weights = tmp_path / "weights.safetensors"
+    data = weights.read_bytes()
+    weights.write_bytes(data[:-1] + bytes([data[-1] ^ 1]))
+    answer = hilum("predict", tmp_path, folder)
+    assert (answer.code, answer.out) == (1, "")
+    assert "SHA-256" in answer.err
+
+
+def test_info_shows_what_the_model_is(hilum, bundle_directory):
+    answer = hilum("info", bundle_directory)
+    assert answer.code == 0
+    for text in ("timm:test_resnet", "Pneumonia, Pleural_Thickening", "0.75", "versions.hilum"):
+        assert text in answer.out
+
+
+def test_info_as_json_can_be_read_by_programs(hilum, bundle_directory):
+    facts = json.loads(hilum("info", bundle_directory, "--format", "json").out)
+    assert facts["findings"] == NAMES
+    assert facts["architecture"] == "timm:test_resnet"
+    assert facts["parameters"] > 1000
+    assert facts["preprocessing"]["steps"]
+
+
+def test_info_knows_its_formats(hilum, bundle_directory):
+    answer = hilum("info", bundle_directory, "--format", "yaml")
+    assert answer.code == 1
+    assert "yaml" in answer.err

@@ -1,0 +1,129 @@
+"""A bundle on disk is the model: same weights, names and preprocessing, or a clear refusal."""
+
+import json
+from pathlib import Path
+
+import pytest
+import torch
+
+from hilum.errors import ChecksumError, InvalidValueError
+from hilum.inference import ModelBundle, bundle_versions, load_bundle, save_bundle
+from hilum.models import build_classifier
+from hilum.preprocessing import radiograph_chain
+
+
+@pytest.fixture(scope="module")
+def bundle() -> ModelBundle:
+    model, _ = build_classifier("timm:test_resnet", 2, weights="random", seed=0)
+    return ModelBundle(
+        architecture="timm:test_resnet",
+        findings=("Mass", "Edema"),
+        preprocessing=radiograph_chain(32, (0.5,) * 3, (0.25,) * 3),
+        weights=model.state_dict(),
+        dropout=0.1,
+        provenance={"source": {"images": "xrays/"}, "seed": 3},
+        metrics={"epoch": 1, "valid_mean_auroc": None},
+    )
+
+
+@pytest.fixture
+def saved(bundle, tmp_path) -> Path:
+    save_bundle(bundle, str(tmp_path / "bundle"))
+    return tmp_path / "bundle"
+
+
+def edit_manifest(directory: Path, **changes) -> None:
+    path = directory / "manifest.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | changes))
+
+
+def assert_same(first: ModelBundle, second: ModelBundle) -> None:
+    for name in ("architecture", "findings", "preprocessing", "dropout", "provenance", "metrics"):
+        assert getattr(first, name) == getattr(second, name), name
+    assert set(first.weights) == set(second.weights)
+    for name, tensor in first.weights.items():
+        assert tensor.dtype == second.weights[name].dtype
+        assert torch.equal(tensor, second.weights[name]), name
+
+
+def test_what_is_saved_is_what_is_loaded(bundle, saved):
+    assert_same(load_bundle(str(saved)), bundle)
+
+
+def test_a_bundle_can_lie_on_any_storage(bundle):
+    save_bundle(bundle, "memory://models/first")
+    assert_same(load_bundle("memory://models/first"), bundle)
+
+
+def test_saving_again_replaces_the_old_one(bundle, saved):
+    model, _ = build_classifier("timm:test_resnet", 1, weights="random", seed=5)
+    other = ModelBundle(
+        architecture="timm:test_resnet",
+        findings=("Mass",),
+        preprocessing=bundle.preprocessing,
+        weights=model.state_dict(),
+    )
+    save_bundle(other, str(saved))
+    assert_same(load_bundle(str(saved)), other)
+    assert sorted(path.name for path in saved.iterdir()) == [
+        "manifest.json",
+        "weights.safetensors",
+    ]
+
+
+def test_the_network_has_the_weights_and_is_ready_to_predict(bundle):
+    network = bundle.network()
+    assert not network.training
+    for name, tensor in network.state_dict().items():
+        assert torch.equal(tensor, bundle.weights[name]), name
+    assert bundle.num_parameters == sum(t.numel() for t in bundle.weights.values())
+
+
+@pytest.mark.parametrize("damage", ["flipped", "cut", "empty"])
+def test_damaged_weights_are_refused(saved, damage):
+    path = saved / "weights.safetensors"
+    data = bytearray(path.read_bytes())
+    data[-10] ^= 1
+    path.write_bytes({"flipped": bytes(data), "cut": bytes(data[:-9]), "empty": b""}[damage])
+    with pytest.raises(ChecksumError, match=r"weights\.safetensors.*copy it again"):
+        load_bundle(str(saved))
+
+
+def test_missing_weights_are_refused(saved):
+    (saved / "weights.safetensors").unlink()
+    with pytest.raises(ChecksumError, match=r"weights\.safetensors"):
+        load_bundle(str(saved))
+
+
+def test_a_newer_format_is_refused_with_the_way_out(saved):
+    edit_manifest(saved, format_version=2)
+    with pytest.raises(InvalidValueError, match=r"version 2.*upgrade"):
+        load_bundle(str(saved))
+
+
+def test_another_kind_of_directory_is_no_bundle(saved, tmp_path):
+    with pytest.raises(InvalidValueError, match=r"manifest\.json"):
+        load_bundle(str(tmp_path))
+    edit_manifest(saved, format="something else")
+    with pytest.raises(InvalidValueError, match="something else"):
+        load_bundle(str(saved))
+
+
+def test_a_manifest_that_is_no_json_is_refused(saved):
+    (saved / "manifest.json").write_text('{"format": "hilum-bun')
+    with pytest.raises(InvalidValueError, match=r"manifest\.json"):
+        load_bundle(str(saved))
+
+
+def test_a_model_without_findings_is_no_model(bundle):
+    with pytest.raises(InvalidValueError, match="findings"):
+        ModelBundle(
+            architecture="timm:test_resnet",
+            findings=(),
+            preprocessing=bundle.preprocessing,
+            weights={},
+        )
+
+
+def test_versions_say_what_made_a_model():
+    assert bundle_versions()["torch"] == torch.__version__
