@@ -139,8 +139,6 @@ MEANINGS: dict[str, dict[str, str]] = {
         "images_per_s": "over all ranks",
         "loss": "mean training loss of the epoch so far",
         "lr": "learning rate now",
-        "valid_loss": "null while there is none",
-        "valid_mean_auroc": "null while there is none",
         "seconds_left": "estimate to the end of the last epoch; null before there is one",
     },
     "ingest": {

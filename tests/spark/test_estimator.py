@@ -107,8 +107,9 @@ def test_a_chain_can_be_given_as_object_or_json(spark):
     chain = paper_chain()
     for given in (chain, json.dumps(chain.to_json())):
         assert NNEstimator(preprocessing=given).settings().preprocessing == chain
-    with pytest.raises(TypeError, match="preprocessing"):
-        NNEstimator(preprocessing="{}")
+    for wrong in ("{}", "no json", 3):
+        with pytest.raises(InvalidValueError, match="preprocessing"):
+            NNEstimator(preprocessing=wrong)
 
 
 def test_image_size_sets_what_the_network_sees(spark):

@@ -1,6 +1,5 @@
 """Files become rows: formats by magic number, reasons for refusals, and no needless decoding."""
 
-import shutil
 from pathlib import Path
 
 import numpy as np
@@ -164,9 +163,9 @@ BROKEN = broken_files()
 
 @pytest.fixture(scope="module")
 def mixed_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """200 files in nested folders; ten of them, 5 %, are broken in ten ways."""
+    """200 files in nested folders; eleven of them are broken, each in its own way."""
     files = {f"{i % 4}/image-{i:03d}.png": png(picture(i, 64, 64)) for i in range(140)}
-    files |= {f"{i % 4}/scan-{i:03d}.dcm": dicom(picture(i, 64, 64)) for i in range(140, 190)}
+    files |= {f"{i % 4}/scan-{i:03d}.dcm": dicom(picture(i, 64, 64)) for i in range(140, 189)}
     files |= {f"{i % 4}/{name}": content for i, (name, (content, _)) in enumerate(BROKEN.items())}
     assert len(files) == 200
     return write_files(tmp_path_factory.mktemp("mixed"), files)
@@ -187,7 +186,7 @@ def test_of_200_files_the_good_are_exact_and_each_broken_one_has_its_reason(spar
 def test_dropmalformed_leaves_the_good_rows_only(spark, mixed_folder):
     rows = read_radiographs(spark, str(mixed_folder), "dropmalformed").select("file_name", "status")
     collected = rows.collect()
-    assert len(collected) == 190
+    assert len(collected) == 189
     assert {row["status"] for row in collected} == {"ok"}
 
 
@@ -230,8 +229,25 @@ def test_a_filter_on_what_was_decoded_decodes_each_file_once(spark, mixed_folder
     assert plan.count("ArrowEvalPython") == 1
 
 
-def test_a_file_that_vanished_after_listing_is_the_storages_error(spark, tmp_path):
-    folder = write_files(tmp_path, {"a.png": png(picture(0)), "b.png": png(picture(1))})
+def test_files_that_come_later_are_not_part_of_the_frame(spark, tmp_path):
+    folder = write_files(tmp_path, {"a.png": png(picture(0)), "b.png": b""})
     frame = read_radiographs(spark, str(folder))
-    shutil.copy(folder / "a.png", folder / "c.png")
+    write_files(folder, {"c.png": png(picture(1)), "d.png": b""})
     assert frame.count() == 2, "the listing is the one of the call"
+
+
+def test_files_of_no_bytes_are_rows_though_spark_leaves_them_out(spark, tmp_path):
+    names = ("plain.png", "deep/with space; length=7.png", "umlaut-\u00e4{}.dcm")
+    folder = write_files(tmp_path, dict.fromkeys(names, b"") | {"good.png": png(picture(0))})
+    rows = by_name(read_radiographs(spark, str(folder)))
+    assert set(rows) == {Path(name).name for name in names} | {"good.png"}
+    for name in names:
+        row = rows[Path(name).name]
+        assert (row["status"], row["reason"], row["length"]) == ("rejected", "empty", 0)
+        assert row["path"] == f"file:{folder / name}"
+        modified = (folder / name).stat().st_mtime
+        assert row["modification_time"].timestamp() == pytest.approx(modified, abs=0.01)
+    assert rows["good.png"]["status"] == "ok"
+    assert read_radiographs(spark, str(folder), glob="*.dcm").first()["reason"] == "empty"
+    assert read_radiographs(spark, str(folder / "plain.png")).first()["reason"] == "empty"
+    assert read_radiographs(spark, str(folder), "dropmalformed").count() == 1

@@ -1,4 +1,4 @@
-"""Small image files in every flavour Hilum reads, and ten ways to break one."""
+"""Small image files in every flavour Hilum reads, and eleven ways to break one."""
 
 from io import BytesIO
 from pathlib import Path
@@ -38,7 +38,7 @@ def dicom(pixels: Grey, seed: int = 0) -> bytes:
 
 
 def broken_files() -> dict[str, tuple[bytes, str]]:
-    """Ten files nobody can use: name to content and the reason each must be given."""
+    """Eleven files nobody can use: name to content and the reason each must be given."""
     good, scan = png(picture(1, 64, 64)), dicom(picture(2, 64, 64))
     photograph = encoded(Image.fromarray(picture(3, 64, 64)), "JPEG")
     damaged = bytearray(good)
@@ -57,6 +57,10 @@ def broken_files() -> dict[str, tuple[bytes, str]]:
         "header_only.dcm": (scan[:200], "truncated"),
         "bit_rot.png": (bytes(damaged), "corrupt"),
         "bomb.png": (bytes(giant), "too_large"),
+        "syntax.dcm": (
+            scan.replace(b"1.2.840.10008.1.2.1\0", b"1.2.840.10008.1.2.9\0"),
+            "unsupported_syntax",
+        ),
     }
 
 

@@ -29,8 +29,8 @@ class DemoSettings:
     image_size_px: int = 112
     epochs: int = 8
     seed: int = 1
-    prevalence_scale: float = 3.0
-    prevalence_floor: float = 0.08
+    prevalence_scale: float = 1.5
+    prevalence_floor: float = 0.1
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -43,7 +43,7 @@ def ingest(
     require(
         not storage.exists(out), "--out", "a path that does not exist yet", out, hint="delete it"
     )
-    reading: ReadMode = "failfast" if mode == "failfast" else "permissive"
+    reading: ReadMode = "permissive" if mode == "dropmalformed" else mode
     images = read_radiographs(spark, path, reading, size=size, glob=glob)
     seen = Observation("ingest")
     counted = images.observe(

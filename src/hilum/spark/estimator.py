@@ -7,7 +7,7 @@ from pyspark.ml import Estimator
 from pyspark.ml.util import DefaultParamsReadable, DefaultParamsWritable
 from pyspark.sql import DataFrame
 
-from hilum.errors import require
+from hilum.errors import InvalidValueError, require
 from hilum.models import architecture
 from hilum.optim import OptimizerSpec
 from hilum.preprocessing import Chain, radiograph_chain
@@ -81,10 +81,9 @@ class NNEstimator(
         return self._set(**given)
 
     def _fit(self, dataset: DataFrame) -> NNModel:
-        for column in (self.getFeaturesCol(), self.getLabelCol()):
-            require(
-                column in dataset.columns, "column", f"one of {', '.join(dataset.columns)}", column
-            )
+        for name in ("featuresCol", "labelCol"):
+            column, known = self.getOrDefault(name), dataset.columns
+            require(column in known, name, f"one of {', '.join(known)}", column)
         split = self.getOrDefault(self.splitCol)
         require(
             not split or split in dataset.columns,
@@ -131,7 +130,10 @@ class NNEstimator(
         for name, modes in _MODES.items():
             require(value[name] in modes, name, f"one of {', '.join(modes)}", value[name])
         require(0 <= value["dropout"] < 1, "dropout", "in [0, 1)", value["dropout"])
-        architecture(value["model"])  # raises with the known names
+        try:
+            architecture(value["model"])
+        except InvalidValueError as error:
+            raise InvalidValueError(f"model: {error}") from error
         automatic = "frozen" if value["freezeBackbone"] else "batch"
         batch_norm = automatic if value["batchNorm"] == "auto" else value["batchNorm"]
         return FitSettings(

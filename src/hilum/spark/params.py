@@ -6,6 +6,7 @@ from typing import Any, TypeVar
 from pyspark.ml.param import Param, Params, TypeConverters
 from pyspark.ml.param.shared import HasFeaturesCol, HasLabelCol, HasPredictionCol, HasSeed
 
+from hilum.errors import InvalidValueError
 from hilum.findings import FINDINGS
 from hilum.preprocessing import Chain
 
@@ -18,7 +19,12 @@ def _chain_text(value: Any) -> str:
     """Preprocessing is kept as JSON text, so that a stage's parameters are plain JSON."""
     if isinstance(value, Chain):
         return json.dumps(value.to_json(), sort_keys=True)
-    Chain.from_json(json.loads(value))  # raises with the reason
+    try:
+        Chain.from_json(json.loads(value))
+    except (TypeError, ValueError) as error:
+        raise InvalidValueError(
+            f"preprocessing must be a Chain or its JSON. Got {value!r}: {error}"
+        ) from error
     return str(value)
 
 
