@@ -29,4 +29,4 @@ echo "setup: installing into $venv (about a minute; PyTorch and Spark are large)
   echo "setup: $python cannot make a virtual environment (Debian: apt-get install python3-venv)." >&2; exit 1; }
 "$venv/bin/python" -m pip install -q --disable-pip-version-check uv
 "$venv/bin/uv" pip install -q --compile-bytecode --python "$venv/bin/python" -r requirements.txt
-"$venv/bin/uv" pip install -q --python "$venv/bin/python" --no-deps --no-build-isolation -e .
+"$venv/bin/uv" pip install -q --python "$venv/bin/python" --no-deps -e .
