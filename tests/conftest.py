@@ -14,6 +14,11 @@ if TYPE_CHECKING:
 # Before anybody imports torch, which reads it once: two cores, shared with Spark.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
+# The tests' own servers listen on loopback, which no proxy of the environment can reach.
+for name in ("no_proxy", "NO_PROXY"):
+    hosts = filter(None, [os.environ.get(name), "127.0.0.1", "localhost"])
+    os.environ[name] = ",".join(hosts)
+
 # No deadline: a garbage collection or a busy machine is no failure. Derandomised: red means red.
 hypothesis.settings.register_profile("hilum", deadline=None, derandomize=True)
 hypothesis.settings.load_profile("hilum")
