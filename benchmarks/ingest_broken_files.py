@@ -18,7 +18,7 @@ from pathlib import Path
 import numpy as np
 
 from hilum.spark import local_session, read_radiographs
-from hilum.spark.images import grey_pixels
+from hilum.spark.image_struct import grey_pixels
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "tests" / "support"))
 from image_files import broken_files, dicom, picture, png, write_files

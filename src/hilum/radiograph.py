@@ -12,7 +12,7 @@ REASONS: dict[str, str] = {
     "not_an_image": "the first bytes are those of no image format Hilum reads (PNG, JPEG, DICOM)",
     "truncated": "the file ends before its pixels do",
     "corrupt": "the pixel data cannot be decoded",
-    "too_large": "the header announces more pixels than the limit",
+    "too_large": "the header announces more pixels than the limit, or the file has 2 GiB or more",
     "unsupported_syntax": "the DICOM transfer syntax has no decoder here",
     "missing_tag": "a DICOM attribute needed to interpret the pixels is absent",
     "no_pixels": "a DICOM object without pixel data (DICOMDIR, report, presentation state)",

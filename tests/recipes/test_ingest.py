@@ -7,7 +7,7 @@ import pytest
 
 from hilum.errors import InvalidValueError, RejectedImageError
 from hilum.recipes.ingest import ingest
-from hilum.spark.images import grey_pixels
+from hilum.spark.image_struct import grey_pixels
 from image_files import broken_files, picture, png, write_files
 
 

@@ -1,5 +1,7 @@
 """Files become rows: formats by magic number, reasons for refusals, and no needless decoding."""
 
+import os
+import re
 from pathlib import Path
 
 import numpy as np
@@ -15,7 +17,8 @@ from hilum.errors import InvalidValueError, RejectedImageError
 from hilum.preprocessing import Resize
 from hilum.radiograph import REASONS
 from hilum.spark import read_radiographs, split_by_patient
-from hilum.spark.images import grey_pixels
+from hilum.spark.decoding import read_local_file
+from hilum.spark.image_struct import grey_pixels
 from image_files import broken_files, dicom, encoded, picture, png, png16, write_files
 
 
@@ -31,6 +34,11 @@ def pixels_of(row) -> np.ndarray:
 
 def plan_of(frame: DataFrame) -> str:
     return frame._jdf.queryExecution().executedPlan().toString()
+
+
+def scanned_columns(frame: DataFrame) -> str:
+    """What the scan of the files reads."""
+    return re.search(r"FileScan.*ReadSchema: (\S*)", plan_of(frame)).group(1)
 
 
 FLAVOURS = {
@@ -171,8 +179,27 @@ def mixed_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return write_files(tmp_path_factory.mktemp("mixed"), files)
 
 
-def test_of_200_files_the_good_are_exact_and_each_broken_one_has_its_reason(spark, mixed_folder):
-    rows = by_name(read_radiographs(spark, str(mixed_folder)))
+@pytest.fixture
+def mounted(spark: SparkSession):
+    """A folder's address on a file system that only Java can open (Hadoop's ViewFs)."""
+    hadoop = spark._jsc.hadoopConfiguration()
+
+    def mount(folder: Path) -> str:
+        name = f"hilum-{folder.name}"
+        hadoop.set(f"fs.viewfs.mounttable.{name}.link./images", folder.as_uri())
+        return f"viewfs://{name}/images"
+
+    return mount
+
+
+@pytest.mark.parametrize("road", ["opened by the Python worker", "through Java"])
+def test_of_200_files_the_good_are_exact_and_each_broken_one_has_its_reason(
+    spark, mixed_folder, mounted, road
+):
+    address = str(mixed_folder) if "Python" in road else mounted(mixed_folder)
+    frame = read_radiographs(spark, address)
+    assert ("content" in scanned_columns(frame)) is ("Java" in road)
+    rows = by_name(frame)
     assert len(rows) == 200
     for name, row in rows.items():
         if name in BROKEN:
@@ -181,6 +208,36 @@ def test_of_200_files_the_good_are_exact_and_each_broken_one_has_its_reason(spar
         else:
             assert (row["status"], row["reason"], row["detail"]) == ("ok", None, None), name
             assert np.array_equal(pixels_of(row), picture(int(name[-7:-4]), 64, 64)), name
+
+
+@pytest.mark.parametrize(
+    "name", ["with space.png", "50%25 a#b?.png", "umlaut-\u00e4{}.png", "a+b.png"]
+)
+def test_a_file_of_any_name_is_opened(spark, tmp_path, name):
+    folder = write_files(tmp_path, {name: png(picture(1))})
+    row = read_radiographs(spark, str(folder)).first()
+    assert (row["file_name"], row["status"]) == (name, "ok")
+
+
+def test_a_file_the_disk_does_not_deliver_is_unreadable():
+    with pytest.raises(RejectedImageError) as caught:
+        read_local_file("file:/proc/self/mem")  # Linux answers EIO, as a bad sector does
+    assert caught.value.reason == "unreadable"
+
+
+def test_a_file_too_large_for_a_row_is_refused_unread(tmp_path):
+    huge = tmp_path / "huge.png"
+    huge.write_bytes(png(picture(0)))
+    os.truncate(huge, 2**31)  # sparse
+    with pytest.raises(RejectedImageError) as caught:
+        read_local_file(huge.as_uri())
+    assert caught.value.reason == "too_large"
+
+
+def test_of_a_file_that_is_no_image_only_the_first_bytes_are_read(tmp_path):
+    film = tmp_path / "film.bin"
+    film.write_bytes(b"0" * 1_000_000)
+    assert len(read_local_file(film.as_uri())) < 1000
 
 
 def test_dropmalformed_leaves_the_good_rows_only(spark, mixed_folder):
@@ -219,7 +276,7 @@ def test_counting_joining_and_splitting_decode_nothing(spark, mixed_folder):
         data.groupBy("split").count(),
     ):
         assert "ArrowEvalPython" not in plan_of(query)
-        assert "content" not in plan_of(query).partition("ReadSchema")[2]
+        assert "content" not in scanned_columns(query)
 
 
 @pytest.mark.parametrize("condition", ["status = 'ok'", "image is not null", "view = 'PA'"])

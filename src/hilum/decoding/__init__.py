@@ -1,5 +1,5 @@
 """Bytes of a PNG, JPEG or DICOM file to a Radiograph, or a reason why not."""
 
-from hilum.decoding.magic import decode, sniff
+from hilum.decoding.magic import MAGIC_BYTES, decode, sniff
 
-__all__ = ["decode", "sniff"]
+__all__ = ["MAGIC_BYTES", "decode", "sniff"]

@@ -11,7 +11,9 @@ from hilum.decoding.png import PNG_SIGNATURE, decode_png
 from hilum.errors import RejectedImageError, require
 from hilum.radiograph import Radiograph
 
-__all__ = ["decode", "sniff"]
+__all__ = ["MAGIC_BYTES", "decode", "sniff"]
+
+MAGIC_BYTES = 132  # DICOM says what it is after a preamble of 128
 
 
 def sniff(data: bytes) -> Literal["png", "jpeg", "dicom"] | None:

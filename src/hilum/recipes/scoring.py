@@ -17,7 +17,7 @@ from hilum.evaluation import Evaluation, evaluate
 from hilum.evaluation.report import DataFlow, Example, ReportInputs, write_report
 from hilum.spark import NNModel, read_radiographs
 from hilum.spark.evaluator import label_matrix
-from hilum.spark.images import grey_pixels
+from hilum.spark.image_struct import grey_pixels
 from hilum.training import History
 
 __all__ = ["Scored", "report_on", "score"]

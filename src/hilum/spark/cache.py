@@ -27,7 +27,7 @@ from pyspark.sql import functions as F
 from hilum import storage
 from hilum.errors import InvalidValueError, RejectedImageError
 from hilum.preprocessing import Chain
-from hilum.spark.images import grey_pixels
+from hilum.spark.image_struct import grey_pixels
 from hilum.training.shards import CacheManifest, ShardFile, open_cache, write_shard
 
 __all__ = ["CacheColumns", "build_cache"]

@@ -27,7 +27,7 @@ from torch import Tensor
 from hilum import storage
 from hilum.errors import HilumError, InvalidValueError, RejectedImageError, require
 from hilum.inference import ModelBundle, Predictor, load_bundle, save_bundle
-from hilum.spark.images import grey_pixels
+from hilum.spark.image_struct import grey_pixels
 from hilum.spark.params import PredictParams
 from hilum.spark.persistence import NNModelReader, NNModelWriter
 from hilum.training import History
