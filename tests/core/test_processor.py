@@ -3,11 +3,13 @@
 import subprocess
 import sys
 
+import pytest
 import torch
 
 from hilum.processor import has_fast_bfloat16
 
 PROGRAM = """
+import pytest
 import torch
 from hilum.processor import has_fast_bfloat16
 if has_fast_bfloat16():
@@ -43,3 +45,34 @@ def test_the_probe_leaves_the_number_of_threads_alone():
     has_fast_bfloat16.cache_clear()
     has_fast_bfloat16()
     assert torch.get_num_threads() == before
+
+
+FAULTS = """
+import resource
+import numpy as np
+from hilum.processor import keep_freed_memory
+
+def faults_of_five_buffers():
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+    for _ in range(5):
+        np.frombuffer(bytearray(64 * 2**20), np.uint8).sum()
+    return resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before
+
+returned = faults_of_five_buffers()
+if not keep_freed_memory():
+    print("no glibc")
+else:
+    faults_of_five_buffers()
+    print(returned, faults_of_five_buffers())
+"""
+
+
+def test_kept_memory_is_not_faulted_in_again():
+    done = subprocess.run(
+        [sys.executable, "-c", FAULTS], capture_output=True, text=True, check=True
+    )
+    if done.stdout.startswith("no glibc"):
+        pytest.skip("the C library is not glibc")
+    returned, kept = map(int, done.stdout.split())
+    assert returned > 5 * 10_000, "64 MiB are 16,384 pages"
+    assert kept < 100

@@ -65,11 +65,13 @@ def serving(body, *, announced=None):
             pass
 
     with HTTPServer(("127.0.0.1", 0), Handler) as server:
-        thread = threading.Thread(target=server.serve_forever, args=(0.01,))
+        thread = threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True)
         thread.start()
-        yield f"http://127.0.0.1:{server.server_port}"
-        server.shutdown()
-        thread.join()
+        try:
+            yield f"http://127.0.0.1:{server.server_port}"
+        finally:  # a test that fails must not leave a thread that keeps the process alive
+            server.shutdown()
+            thread.join()
 
 
 def test_published_weights_are_fetched_checked_kept_and_loaded(tmp_path, hub):

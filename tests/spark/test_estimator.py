@@ -10,9 +10,11 @@ from pyspark.sql import functions as F
 from hilum.errors import InvalidValueError
 from hilum.findings import FINDINGS
 from hilum.inference import load_bundle, save_bundle
+from hilum.models import WeightsReport
+from hilum.optim import simulate
 from hilum.preprocessing import Chain, paper_chain
 from hilum.spark import NNEstimator
-from hilum.spark.fitting import resume_run
+from hilum.spark.fitting import resume_run, train_config
 
 pytestmark = pytest.mark.spark
 
@@ -26,7 +28,7 @@ def test_explain_params_tells_every_parameter_with_meaning_and_default(estimator
     text = estimator.explainParams()
     declared = {name for name in dir(NNEstimator) if isinstance(getattr(NNEstimator, name), Param)}
     assert declared == {param.name for param in estimator.params}
-    assert len(declared) == 27
+    assert len(declared) == 29
     for param in estimator.params:
         assert f"{param.name}: " in text
         assert len(param.doc) > 10, param.name
@@ -76,6 +78,8 @@ INVALID = {
     "dropout": 1.0,
     "precision": "float8",
     "optimizer": "adamax",
+    "schedule": "sawtooth",
+    "headLearningRateFactor": -1.0,
     "model": "resnet51",
     "seed": -1,
 }
@@ -119,10 +123,48 @@ def test_image_size_sets_what_the_network_sees(spark):
     assert NNEstimator(model="resnet50").chain().output_shape((1, 500, 400)) == (3, 224, 224)
 
 
-def test_a_frozen_backbone_freezes_its_batch_norm_unless_told_otherwise(spark):
-    assert NNEstimator().settings().batch_norm == "batch"
-    assert NNEstimator(freezeBackbone=True).settings().batch_norm == "frozen"
-    assert NNEstimator(freezeBackbone=True, batchNorm="batch").settings().batch_norm == "batch"
+TRAINED = WeightsReport(source="a file", kind="file")
+UNTRAINED = WeightsReport(source="", kind="random")
+
+
+def config_of(start=TRAINED, num_train=100, **params):
+    return train_config(NNEstimator(**params).settings(), start, num_train)
+
+
+def test_batch_norm_is_frozen_where_the_backbone_starts_trained_unless_told_otherwise(spark):
+    assert config_of(TRAINED).batch_norm == "frozen"
+    assert config_of(UNTRAINED).batch_norm == "batch"
+    assert config_of(UNTRAINED, freezeBackbone=True).batch_norm == "frozen"
+    assert config_of(TRAINED, batchNorm="batch").batch_norm == "batch"
+    assert config_of(TRAINED, freezeBackbone=True, batchNorm="batch").batch_norm == "batch"
+
+
+def test_a_new_head_on_a_trained_backbone_learns_ten_times_as_fast_unless_told_otherwise(spark):
+    assert config_of(TRAINED).optimizer.head_lr_factor == 10
+    assert config_of(UNTRAINED).optimizer.head_lr_factor == 1
+    assert config_of(TRAINED, freezeBackbone=True).optimizer.head_lr_factor == 1
+    assert config_of(TRAINED, headLearningRateFactor=3.0).optimizer.head_lr_factor == 3
+
+
+@pytest.mark.parametrize(
+    ("schedule", "last"), [("cosine", 0.0), ("plateau", 0.4), ("constant", 0.4)]
+)
+def test_schedules_warm_up_and_end_as_they_say(spark, schedule, last):
+    config = config_of(
+        num_train=80,
+        batchSize=10,
+        maxEpochs=4,
+        learningRate=0.4,
+        warmupEpochs=1.0,
+        schedule=schedule,
+    )
+    rates = simulate(config.schedule, 33)
+    assert rates[0] == pytest.approx(0.05)
+    assert rates[8] == max(rates) == pytest.approx(0.4)
+    assert rates[32] == pytest.approx(last)
+    if schedule == "cosine":
+        assert rates[20] == pytest.approx(0.2), "half-way down in the middle"
+        assert 0 < rates[31] < 0.01, "the last step still trains"
 
 
 def test_an_estimator_is_saved_and_loaded_with_all_its_values(spark, tmp_path):

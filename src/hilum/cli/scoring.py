@@ -97,7 +97,9 @@ def print_predictions(bundle: Path, files: list[Path], format: str) -> int:
         len(paths) > 0, "FILE|DIR", "files, or directories that hold some", list(map(str, files))
     )
     from hilum.inference import Predictor, load_bundle
+    from hilum.processor import keep_freed_memory
 
+    keep_freed_memory()
     predictor = Predictor.load(load_bundle(str(bundle)))
     return _print(_predicted(predictor, paths), predictor.findings, format)
 

@@ -33,6 +33,9 @@ BatchSize = Annotated[
     int, typer.Option("--batch-size", min=1, help="Images per step over all ranks.")
 ]
 LearningRate = Annotated[float, typer.Option("--learning-rate", help="Peak learning rate.")]
+Schedule = Annotated[
+    str, typer.Option("--schedule", help="After warm-up: cosine, plateau or constant.")
+]
 FreezeBackbone = Annotated[bool, typer.Option("--freeze-backbone", help="Train only the new head.")]
 Cache = Annotated[
     str, typer.Option("--cache", help="Directory of pixel caches to share between runs.")
@@ -46,8 +49,9 @@ def run(
     model: Model = "efficientnet_lite0",
     weights: Weights = "auto",
     epochs: Epochs = 8,
-    batch_size: BatchSize = 32,
-    learning_rate: LearningRate = 1e-3,
+    batch_size: BatchSize = 16,
+    learning_rate: LearningRate = 3e-4,
+    schedule: Schedule = "cosine",
     image_size: ImageSize = 0,
     freeze_backbone: FreezeBackbone = False,
     split: Split = "0.7,0.1,0.2",
@@ -80,6 +84,7 @@ def run(
         maxEpochs=epochs,
         batchSize=batch_size,
         learningRate=learning_rate,
+        schedule=schedule,
         imageSize=image_size,
         freezeBackbone=freeze_backbone,
         seed=seed,
@@ -111,8 +116,9 @@ def train(
     model: Model = "efficientnet_lite0",
     weights: Weights = "auto",
     epochs: Epochs = 8,
-    batch_size: BatchSize = 32,
-    learning_rate: LearningRate = 1e-3,
+    batch_size: BatchSize = 16,
+    learning_rate: LearningRate = 3e-4,
+    schedule: Schedule = "cosine",
     image_size: ImageSize = 0,
     freeze_backbone: FreezeBackbone = False,
     split: Split = "0.7,0.1,0.2",
@@ -153,6 +159,7 @@ def train(
         maxEpochs=epochs,
         batchSize=batch_size,
         learningRate=learning_rate,
+        schedule=schedule,
         imageSize=image_size,
         freezeBackbone=freeze_backbone,
         seed=seed,

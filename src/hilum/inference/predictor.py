@@ -17,7 +17,6 @@ from torch import Tensor, nn
 from hilum.errors import require
 from hilum.inference.bundle import ModelBundle
 from hilum.preprocessing import Chain
-from hilum.processor import use_huge_pages
 
 __all__ = ["Predictor"]
 
@@ -39,7 +38,6 @@ class Predictor:
     def load(bundle: ModelBundle, *, batch_size: int = 32) -> "Predictor":
         """Build the network on the GPU if there is one, else on the CPU, in float32."""
         require(batch_size > 0, "batch_size", "positive", batch_size)
-        use_huge_pages()
         device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
         return Predictor(
             findings=bundle.findings,

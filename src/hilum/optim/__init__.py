@@ -26,6 +26,7 @@ from hilum.optim.schedules import (
     schedule_from_json,
     schedule_to_json,
     simulate,
+    warmup_then,
     warmup_then_plateau,
 )
 
@@ -51,5 +52,6 @@ __all__ = [
     "schedule_to_json",
     "set_lr",
     "simulate",
+    "warmup_then",
     "warmup_then_plateau",
 ]

@@ -25,6 +25,7 @@ __all__ = [
     "schedule_from_json",
     "schedule_to_json",
     "simulate",
+    "warmup_then",
     "warmup_then_plateau",
 ]
 
@@ -208,6 +209,14 @@ class Sequential:
         return self.parts[position][0].lr(step - start, own)
 
 
+def warmup_then(after: Schedule, peak: float, warmup_steps: int, *, start: float = 0.0) -> Schedule:
+    """Rise from `start` to `peak` over `warmup_steps` optimizer steps, then follow `after`."""
+    if warmup_steps == 0:
+        return after
+    warmup = LinearWarmup(start=start, peak=peak, steps=warmup_steps)
+    return Sequential(parts=((warmup, warmup_steps), (after, None)))
+
+
 def warmup_then_plateau(
     peak: float,
     warmup_steps: int,
@@ -219,10 +228,7 @@ def warmup_then_plateau(
 ) -> Schedule:
     """Rise to `peak`, hold it, and cut it whenever measurements stop improving."""
     plateau = ReduceOnPlateau(base=peak, factor=factor, patience=patience, min_lr=min_lr)
-    if warmup_steps == 0:
-        return plateau
-    warmup = LinearWarmup(start=start, peak=peak, steps=warmup_steps)
-    return Sequential(parts=((warmup, warmup_steps), (plateau, None)))
+    return warmup_then(plateau, peak, warmup_steps, start=start)
 
 
 def paper_schedule(steps_per_epoch: int) -> Schedule:

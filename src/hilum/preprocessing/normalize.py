@@ -90,8 +90,8 @@ class ChannelNormalize:
 def _new_pixels(shape: tuple[int, ...], device: torch.device) -> Tensor:
     """Allocate float32 pixels; the largest block a chain makes, and fresh for each batch.
 
-    NumPy asks Linux for huge pages, torch does not (unless THP_MEM_ALLOC_ENABLE=1): with small
-    ones the page faults alone took longer than the arithmetic.
+    NumPy asks Linux for huge pages, torch does not: with small ones the page faults alone took
+    longer than the arithmetic. (Where freed memory is kept, both are equal.)
     """
     if device.type == "cpu":
         return torch.from_numpy(np.empty(shape, np.float32))

@@ -15,13 +15,13 @@ from hilum.spark.cache import CacheColumns
 from hilum.spark.fitting import FitSettings, fit_run
 from hilum.spark.model import NNModel
 from hilum.spark.params import TrainParams
-from hilum.training import BatchNormMode
 
 __all__ = ["NNEstimator"]
 
 _MODES = {
     "batchNorm": ("auto", "batch", "frozen"),
     "precision": ("auto", "float32", "bfloat16"),
+    "schedule": ("cosine", "plateau", "constant"),
     "optimizer": ("adam", "adamw", "sgd"),
 }
 
@@ -54,9 +54,11 @@ class NNEstimator(
         imageSize: int = 0,
         preprocessing: Chain | str | None = None,
         maxEpochs: int = 8,
-        batchSize: int = 32,
-        learningRate: float = 1e-3,
+        batchSize: int = 16,
+        learningRate: float = 3e-4,
         warmupEpochs: float = 1.0,
+        schedule: str = "cosine",
+        headLearningRateFactor: float = 0.0,
         optimizer: str = "adamw",
         weightDecay: float = 0.01,
         headWeightDecay: float = 0.01,
@@ -122,6 +124,7 @@ class NNEstimator(
             "warmupEpochs",
             "weightDecay",
             "headWeightDecay",
+            "headLearningRateFactor",
             "numRanks",
             "imageSize",
             "seed",
@@ -134,8 +137,6 @@ class NNEstimator(
             architecture(value["model"])
         except InvalidValueError as error:
             raise InvalidValueError(f"model: {error}") from error
-        automatic = "frozen" if value["freezeBackbone"] else "batch"
-        batch_norm = automatic if value["batchNorm"] == "auto" else value["batchNorm"]
         return FitSettings(
             architecture=value["model"],
             findings=tuple(value["findings"]),
@@ -145,13 +146,15 @@ class NNEstimator(
             batch_size=value["batchSize"],
             learning_rate=value["learningRate"],
             warmup_epochs=value["warmupEpochs"],
+            schedule=value["schedule"],
+            head_lr_factor=value["headLearningRateFactor"],
             optimizer=OptimizerSpec(
                 name=value["optimizer"],
                 weight_decay=value["weightDecay"],
                 head_weight_decay=value["headWeightDecay"],
             ),
             dropout=value["dropout"],
-            batch_norm=cast(BatchNormMode, batch_norm),
+            batch_norm=value["batchNorm"],
             freeze_backbone=value["freezeBackbone"],
             precision=value["precision"],
             seed=value["seed"],

@@ -10,17 +10,24 @@ import tempfile
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, nullcontext
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from pyspark.sql import DataFrame, SparkSession
 
 from hilum import storage
 from hilum.errors import InvalidValueError, TrainingError, require
 from hilum.inference import ModelBundle, bundle_versions
-from hilum.models import build_classifier
-from hilum.optim import OptimizerSpec, Schedule, warmup_then_plateau
+from hilum.models import WeightsReport, build_classifier
+from hilum.optim import (
+    Constant,
+    Cosine,
+    OptimizerSpec,
+    Schedule,
+    warmup_then,
+    warmup_then_plateau,
+)
 from hilum.preprocessing import Chain
 from hilum.spark.barrier import BarrierLauncher, executor_layout
 from hilum.spark.cache import CacheColumns, build_cache
@@ -39,9 +46,11 @@ from hilum.training import (
     train_worker,
 )
 
-__all__ = ["FitSettings", "FittedRun", "fit_run", "resume_run"]
+__all__ = ["FitSettings", "FittedRun", "fit_run", "resume_run", "train_config"]
 
 logger = logging.getLogger(__name__)
+
+TRAINED_HEAD_LR_FACTOR = 10.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -59,9 +68,11 @@ class FitSettings:
     batch_size: int
     learning_rate: float
     warmup_epochs: float
+    schedule: Literal["cosine", "plateau", "constant"]
+    head_lr_factor: float
     optimizer: OptimizerSpec
     dropout: float
-    batch_norm: BatchNormMode
+    batch_norm: BatchNormMode | Literal["auto"]
     freeze_backbone: bool
     precision: Precision
     seed: int
@@ -101,7 +112,7 @@ def fit_run(data: DataFrame, columns: CacheColumns, settings: FitSettings) -> Fi
             dropout=settings.dropout,
             seed=settings.seed,
         )
-        config = _config(settings, len(cache.positions("train")))
+        config = train_config(settings, report, len(cache.positions("train")))
         cache_directory = storage.join(cache_root, cache.manifest.fingerprint)
         job = TrainJob(config=config, cache_directory=cache_directory)
         provenance = {
@@ -164,33 +175,46 @@ def _train(spark: SparkSession, run_directory: str, num_ranks: int, show: bool) 
     return FittedRun(bundle=bundle, history=last.history)
 
 
-def _config(settings: FitSettings, num_train: int) -> TrainConfig:
+def train_config(settings: FitSettings, start: WeightsReport, num_train: int) -> TrainConfig:
+    """What the ranks train: the settings, with "auto" resolved by what the weights start from."""
     if num_train == 0:
         raise InvalidValueError(
             "the training split must hold images. Got none. "
             'Hint: the column named by splitCol needs rows with the value "train".'
         )
+    # A trained backbone needs small steps and keeps its statistics, which a few hundred images
+    # only blur; its new head starts from nothing and has far to go (decision 0009).
+    fine_tunes = start.kind != "random" and not settings.freeze_backbone
+    factor = settings.head_lr_factor or (TRAINED_HEAD_LR_FACTOR if fine_tunes else 1.0)
+    batch_norm = settings.batch_norm
+    if batch_norm == "auto":
+        batch_norm = "frozen" if fine_tunes or settings.freeze_backbone else "batch"
     return TrainConfig(
         architecture=settings.architecture,
         outputs=settings.findings,
         preprocessing=settings.preprocessing,
         schedule=_schedule(settings, num_steps(num_train, settings.batch_size)),
-        optimizer=settings.optimizer,
+        optimizer=replace(settings.optimizer, head_lr_factor=factor),
         max_epochs=settings.max_epochs,
         global_batch_size=settings.batch_size,
         dropout=settings.dropout,
         precision=settings.precision,
-        batch_norm=settings.batch_norm,
+        batch_norm=batch_norm,
         freeze_backbone=settings.freeze_backbone,
         seed=settings.seed,
     )
 
 
 def _schedule(settings: FitSettings, steps_per_epoch: int) -> Schedule:
-    warmup_steps = round(settings.warmup_epochs * steps_per_epoch)
+    peak, warmup_steps = settings.learning_rate, round(settings.warmup_epochs * steps_per_epoch)
     # Step 1 of n takes 1/n of the peak: a first step at 0 would train nothing.
-    start = settings.learning_rate / max(1, warmup_steps)
-    return warmup_then_plateau(settings.learning_rate, warmup_steps, start=start)
+    start = peak / max(1, warmup_steps)
+    if settings.schedule == "plateau":
+        return warmup_then_plateau(peak, warmup_steps, start=start)
+    if settings.schedule == "constant":
+        return warmup_then(Constant(base=peak), peak, warmup_steps, start=start)
+    left = settings.max_epochs * steps_per_epoch - warmup_steps
+    return warmup_then(Cosine(base=peak, steps=max(1, left)), peak, warmup_steps, start=start)
 
 
 def _check_labels(cache: ImageCache, findings: tuple[str, ...]) -> None:

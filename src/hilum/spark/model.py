@@ -27,6 +27,7 @@ from torch import Tensor
 from hilum import storage
 from hilum.errors import HilumError, InvalidValueError, RejectedImageError, require
 from hilum.inference import ModelBundle, Predictor, load_bundle, save_bundle
+from hilum.processor import keep_freed_memory
 from hilum.spark.image_struct import grey_pixels
 from hilum.spark.params import PredictParams
 from hilum.spark.persistence import NNModelReader, NNModelWriter
@@ -210,6 +211,7 @@ def _predictor(name: str, batch_size: int) -> Predictor:
     with tempfile.TemporaryDirectory(prefix="hilum-bundle-") as directory:
         (Path(directory) / "manifest.json").symlink_to(manifest)
         (Path(directory) / "weights.safetensors").symlink_to(weights)
+        keep_freed_memory()
         return Predictor.load(load_bundle(directory), batch_size=batch_size)
 
 

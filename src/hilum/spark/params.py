@@ -122,7 +122,21 @@ class TrainParams(PredictParams, HasLabelCol, HasSeed):
     warmupEpochs: Param[float] = Param(
         Params._dummy(),
         "warmupEpochs",
-        "epochs of linear warm-up before the plateau schedule, >= 0",
+        "epochs of linear warm-up before the schedule, >= 0",
+        typeConverter=TypeConverters.toFloat,
+    )
+    schedule: Param[str] = Param(
+        Params._dummy(),
+        "schedule",
+        "after warm-up: cosine (down to 0 at the end of the last epoch), plateau (a tenth whenever "
+        "the validation loss has not fallen for two epochs), or constant",
+        typeConverter=TypeConverters.toString,
+    )
+    headLearningRateFactor: Param[float] = Param(
+        Params._dummy(),
+        "headLearningRateFactor",
+        "learning rate of the new head over that of the backbone, > 0; "
+        "0: 10 where the backbone starts trained, 1 where it starts random or is frozen",
         typeConverter=TypeConverters.toFloat,
     )
     optimizer: Param[str] = Param(
@@ -146,9 +160,9 @@ class TrainParams(PredictParams, HasLabelCol, HasSeed):
     batchNorm: Param[str] = Param(
         Params._dummy(),
         "batchNorm",
-        "batch (statistics per rank), frozen (the start weights' statistics; the loss curve "
-        "then does not depend on the number of ranks), or auto (frozen with a frozen backbone, "
-        "else batch)",
+        "batch (statistics per rank), frozen (scale, shift and statistics stay those of the start "
+        "weights; the loss curve then does not depend on the number of ranks), or auto (frozen "
+        "where the backbone starts trained or is frozen, batch where it starts random)",
         typeConverter=TypeConverters.toString,
     )
     freezeBackbone: Param[bool] = Param(
@@ -199,9 +213,11 @@ class TrainParams(PredictParams, HasLabelCol, HasSeed):
             findings=list(FINDINGS),
             imageSize=0,
             maxEpochs=8,
-            batchSize=32,
-            learningRate=1e-3,
+            batchSize=16,
+            learningRate=3e-4,
             warmupEpochs=1.0,
+            schedule="cosine",
+            headLearningRateFactor=0.0,
             optimizer="adamw",
             weightDecay=0.01,
             headWeightDecay=0.01,

@@ -17,7 +17,7 @@ from typing import Protocol
 from torch.distributed import TCPStore
 
 from hilum.errors import TrainingError, require
-from hilum.processor import use_huge_pages
+from hilum.processor import keep_freed_memory
 from hilum.training.world import World, process_group, serve_rendezvous
 
 __all__ = ["Launcher", "LocalLauncher", "Worker", "run_rank"]
@@ -87,7 +87,7 @@ def run_rank(worker: Worker, world: World, argument: str, store: TCPStore | None
     to the driver through any launcher. Ranks that fail because another one left wait a little,
     so that the cause is reported first.
     """
-    use_huge_pages()
+    keep_freed_memory()
     try:
         with process_group(world, store):
             return worker(world, argument)
