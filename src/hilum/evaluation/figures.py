@@ -14,7 +14,9 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 __all__ = [
+    "ANY_FINDING",
     "BLUE",
+    "COLORS",
     "GREY",
     "INK",
     "ORANGE",
@@ -30,7 +32,9 @@ __all__ = [
     "with_interval",
 ]
 
+ANY_FINDING = "Any finding"  # its key beside the names of findings
 BLUE, ORANGE = "#0072B2", "#D55E00"
+COLORS = ("#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#8C6D00", "#000000", "#7A4FBF", "#E69F00")
 INK, GREY, PALE = "#1f2933", "#6b7683", "#d5dbe1"
 
 

@@ -12,8 +12,10 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from hilum.errors import require
+from hilum.evaluation.bands import CurveBands
 from hilum.evaluation.bootstrap import Interval
 from hilum.evaluation.figures import (
+    ANY_FINDING,
     BLUE,
     GREY,
     INK,
@@ -27,20 +29,34 @@ from hilum.evaluation.figures import (
 )
 from hilum.evaluation.result import Evaluation, FindingResult
 
-__all__ = ["HistoryRow", "plot_aurocs", "plot_prevalence", "plot_roc", "plot_training"]
+__all__ = [
+    "HistoryRow",
+    "plot_aurocs",
+    "plot_prevalence",
+    "plot_roc",
+    "plot_training",
+    "why_undefined",
+]
 
 HistoryRow = Mapping[str, float | None]
 
 
-def plot_roc(evaluation: Evaluation) -> Figure:
-    """Draw one small ROC curve per finding, and one for any finding where there are several."""
-    results = {spoken(name): result for name, result in evaluation.findings.items()}
+def plot_roc(
+    evaluation: Evaluation, curves: Mapping[str, CurveBands | None] | None = None
+) -> Figure:
+    """Draw one small ROC curve per finding, and one for any finding where there are several.
+
+    Args:
+        evaluation: AUCs and the exact curves.
+        curves: by finding name, and `ANY_FINDING`, the bands to draw.
+    """
+    results = {**evaluation.findings}
     if len(results) > 1:
-        results["Any finding"] = evaluation.any_finding
+        results[ANY_FINDING] = evaluation.any_finding
     columns = min(5, max(3, len(results)))
     figure, all_axes = panels(len(results), columns=columns, width_inches=10, aspect=1.08)
     for index, (axes, (name, result)) in enumerate(zip(all_axes, results.items(), strict=True)):
-        _roc_panel(axes, name, result, color=ORANGE if name == "Any finding" else BLUE)
+        _roc_panel(axes, name, result, (curves or {}).get(name))
         if index % columns:
             axes.set_yticklabels([])
         if index + columns < len(results):
@@ -50,17 +66,20 @@ def plot_roc(evaluation: Evaluation) -> Figure:
     return figure
 
 
-def _roc_panel(axes: Axes, name: str, result: FindingResult, *, color: str) -> None:
+def _roc_panel(axes: Axes, name: str, result: FindingResult, curve: CurveBands | None) -> None:
+    color = ORANGE if name == ANY_FINDING else BLUE
     clean_axes(axes)
     axes.set(xlim=(-0.02, 1.02), ylim=(-0.02, 1.02), xticks=(0, 0.5, 1), yticks=(0, 0.5, 1))
     axes.set_aspect("equal")
-    axes.set_title(name, fontsize=9, color=INK, loc="left")
+    axes.set_title(spoken(name), fontsize=9, color=INK, loc="left")
     if result.roc is None:
-        text = f"undefined\n{_why_undefined(result)}"
+        text = f"undefined\n{why_undefined(result)}"
         axes.text(0.5, 0.5, text, ha="center", va="center", fontsize=8, color=GREY)
         return
     axes.plot((0, 1), (0, 1), color=GREY, linewidth=0.7)
-    axes.fill_between(result.roc.fpr, result.roc.tpr, color=color, alpha=0.10, linewidth=0)
+    if curve is not None and curve.roc.low:
+        band = curve.roc
+        axes.fill_between(band.x, band.low, band.high, color=color, alpha=0.2, linewidth=0)
     axes.plot(result.roc.fpr, result.roc.tpr, color=color, linewidth=1.6)
     text = f"AUC {with_interval(result.auroc, result.auroc_ci95)}".replace(" (", "\n(")
     text += f"\n{result.positives} of {result.images}"
@@ -75,12 +94,12 @@ def plot_aurocs(evaluation: Evaluation) -> Figure:
         result = evaluation.findings[name]
         note = with_interval(result.auroc, result.auroc_ci95)
         if result.auroc is None:
-            note += f": {_why_undefined(result)}"
+            note += f": {why_undefined(result)}"
         rows.append((spoken(name), result.auroc, result.auroc_ci95, note, BLUE))
     if len(rows) > 1:
         whole, mean = evaluation.any_finding, evaluation.mean_auroc
         note = with_interval(whole.auroc, whole.auroc_ci95)
-        rows.append(("Any finding", whole.auroc, whole.auroc_ci95, note, ORANGE))
+        rows.append((ANY_FINDING, whole.auroc, whole.auroc_ci95, note, ORANGE))
         note = with_interval(mean, evaluation.mean_auroc_ci95)
         rows.append((f"Mean of {len(names)}", mean, evaluation.mean_auroc_ci95, note, INK))
     figure = new_figure(8.5, 0.8 + 0.27 * len(rows))
@@ -181,7 +200,8 @@ def _over_epochs(
     axes.plot(epochs, values, style, color=color, label=label, marker="o", markersize=3.5)
 
 
-def _why_undefined(result: FindingResult) -> str:
+def why_undefined(result: FindingResult) -> str:
+    """Say in a few words why a finding has no AUC."""
     if not result.images:
         return "no known labels"
     if not result.positives:

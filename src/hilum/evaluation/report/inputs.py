@@ -1,0 +1,219 @@
+"""All a report can show, as plain values: what the parts of the page are made from.
+
+Only the evaluation is required. Everything else may be left out, and is then named under "Not
+examined". The values come from whatever measured them; this module computes nothing.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from hilum.evaluation.bands import CurveBands
+from hilum.evaluation.bootstrap import Interval
+from hilum.evaluation.cooccurrence import Cooccurrence
+from hilum.evaluation.plots import HistoryRow
+from hilum.evaluation.published import PublishedResult
+from hilum.evaluation.report.tables import Estimate
+from hilum.evaluation.result import Evaluation
+from hilum.evaluation.summary import DataFlow
+
+__all__ = [
+    "Calibration",
+    "Disturbance",
+    "Example",
+    "Localisation",
+    "ModelFacts",
+    "OperatingPoint",
+    "OutOfDistribution",
+    "ReportInputs",
+    "Shortcut",
+    "Subgroup",
+]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Example:
+    """One radiograph and what the model said.
+
+    Attributes:
+        name: shown above it; no patient's name.
+        pixels: uint8, (H, W) or (H, W, 3).
+        probabilities: per finding.
+        labels: per finding 1, 0 or None for unknown; empty if there are none.
+        finding: the finding it was picked for; empty for none.
+        note: what is seen, such as "missed: labelled with it, scored low".
+        overlay: the same radiograph under a heat map of `finding`, uint8 (H, W, 3).
+    """
+
+    name: str
+    pixels: npt.NDArray[np.uint8]
+    probabilities: Mapping[str, float]
+    labels: Mapping[str, float | None] = field(default_factory=dict)
+    finding: str = ""
+    note: str = ""
+    overlay: npt.NDArray[np.uint8] | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ModelFacts:
+    """What is known about the model apart from how well it does.
+
+    Attributes:
+        digest: SHA-256 of the weights, hexadecimal.
+        preprocessing: the steps in words, in order.
+        provenance: how it came to be, as the bundle stores it.
+    """
+
+    architecture: str
+    findings: tuple[str, ...]
+    parameters: int | None = None
+    digest: str = ""
+    preprocessing: Sequence[str] = ()
+    provenance: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OperatingPoint:
+    """A finding at one threshold, measured on the test images.
+
+    Attributes:
+        rule: how the threshold was chosen, such as "specificity 0.90".
+        frozen: chosen on validation patients before these test images were seen.
+    """
+
+    finding: str
+    rule: str
+    threshold: float
+    sensitivity: Estimate
+    specificity: Estimate
+    ppv: Estimate
+    npv: Estimate
+    f1: float | None = None
+    frozen: bool = True
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Calibration:
+    """How far the probabilities of one finding can be taken at their word.
+
+    Attributes:
+        bins: (mean predicted, observed share, its interval, images); empty where undefined.
+        ece: expected calibration error, with its interval if computed.
+        ece_debiased: the same less what chance alone would give.
+    """
+
+    finding: str
+    bins: Sequence[tuple[float, float, Interval | None, int]]
+    ece: Estimate
+    ece_debiased: float | None = None
+    brier: Estimate = field(default_factory=lambda: Estimate(value=None))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Subgroup:
+    """One group of test images.
+
+    Attributes:
+        attribute: what splits the images: "sex", "age", "view".
+        outcome: finding, "mean" or "any finding".
+        flagged: its interval does not overlap that of another group of the attribute.
+    """
+
+    attribute: str
+    group: str
+    outcome: str
+    images: int
+    patients: int | None
+    positives: int | None
+    auroc: Estimate
+    flagged: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Shortcut:
+    """How well something that should not matter can be told, or how the AUC fares without it."""
+
+    question: str
+    auroc: Estimate
+    images: int
+    note: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Disturbance:
+    """AUC of the same images, disturbed more and more: (level, AUC, interval)."""
+
+    name: str
+    unit: str
+    points: Sequence[tuple[float | str, float | None, Interval | None]]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OutOfDistribution:
+    """How well the model's own warning tells images it should not be used on."""
+
+    kind: str
+    auroc: Estimate
+    images: int
+    flagged: float | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Localisation:
+    """How often heat maps point at what a radiologist marked, beside chance."""
+
+    finding: str
+    method: str
+    boxes: int
+    pointing: Estimate
+    pointing_chance: float | None
+    iou: Estimate
+    iou_chance: float | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class ReportInputs:
+    """All a report can show; only the evaluation is required.
+
+    Attributes:
+        subtitle: model, data and date in one line.
+        notes: sentences that a reader must not miss, shown above all else.
+        label_counts: images per finding over all splits, with their number in `label_images`.
+        history: one mapping per epoch: "train_loss", "valid_loss", "valid_mean_auroc", "lr",
+            "images_per_s"; None or missing where not measured.
+        settings: how the result can be made again: seed, model, weights, preprocessing, versions.
+        curves: bands by finding name and `ANY_FINDING`.
+        published: results to show beside; empty where the data are of another kind.
+        average_precision: AUPRC by finding, with intervals.
+        calibrated: whether the scores are probabilities after calibration on validation patients.
+        reasons_missing: why something was not examined, by its name in `parts.NOT_EXAMINED`.
+    """
+
+    evaluation: Evaluation
+    title: str = "Chest radiograph classifier: evaluation"
+    subtitle: str = ""
+    notes: Sequence[str] = ()
+    flow: DataFlow = field(default_factory=DataFlow)
+    label_counts: Mapping[str, int] = field(default_factory=dict)
+    label_images: int = 0
+    history: Sequence[HistoryRow] = ()
+    examples: Sequence[Example] = ()
+    settings: Mapping[str, object] = field(default_factory=dict)
+    model: ModelFacts | None = None
+    curves: Mapping[str, CurveBands | None] = field(default_factory=dict)
+    published: Sequence[PublishedResult] = ()
+    average_precision: Mapping[str, Estimate] = field(default_factory=dict)
+    operating_points: Sequence[OperatingPoint] = ()
+    calibration: Sequence[Calibration] = ()
+    calibrated: bool = False
+    cooccurrence: Cooccurrence | None = None
+    thresholds_frozen: bool = False
+    subgroups: Sequence[Subgroup] = ()
+    shortcuts: Sequence[Shortcut] = ()
+    disturbances: Sequence[Disturbance] = ()
+    out_of_distribution: Sequence[OutOfDistribution] = ()
+    localisation: Sequence[Localisation] = ()
+    reasons_missing: Mapping[str, str] = field(default_factory=dict)

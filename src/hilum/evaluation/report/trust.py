@@ -1,0 +1,294 @@
+"""Parts about where and why the numbers may not hold: groups, shortcuts, disturbances, heat maps."""
+
+from collections.abc import Sequence
+
+from hilum.evaluation.curves import plot_robustness
+from hilum.evaluation.figures import spoken
+from hilum.evaluation.forest import ForestRow, plot_forest
+from hilum.evaluation.report.inputs import ReportInputs, Subgroup
+from hilum.evaluation.report.parts import Part, Picture
+from hilum.evaluation.report.tables import Column, Estimate, Table
+
+__all__ = [
+    "localisation_part",
+    "out_of_distribution_part",
+    "robustness_part",
+    "shortcuts_part",
+    "subgroups_part",
+    "views_part",
+]
+
+AUROC = Column(key="auroc", label="AUC", form="estimate", digits=3)
+IMAGES = Column(key="images", label="Images", form="count")
+
+
+def views_part(inputs: ReportInputs) -> Part | None:
+    """The same model within each view; None where views are not known."""
+    by_view = inputs.evaluation.by_view
+    if not by_view:
+        return None
+    table = Table(
+        name="views",
+        columns=[
+            Column(key="view", label="View"),
+            IMAGES,
+            Column(key="patients", label="Patients", form="count", where_none="not known"),
+            Column(key="any_finding", label="With any finding", form="percent"),
+            Column(key="any_auroc", label="AUC, any finding", form="estimate", digits=3),
+            Column(key="mean_auroc", label="Mean AUC", form="estimate", digits=3),
+            Column(key="findings_scored", label="Findings in the mean", form="count"),
+        ],
+        rows=[
+            {
+                "view": view,
+                "images": one.images,
+                "patients": one.patients,
+                "any_finding": one.any_finding.prevalence,
+                "any_auroc": Estimate(
+                    value=one.any_finding.auroc, interval=one.any_finding.auroc_ci95
+                ),
+                "mean_auroc": Estimate(value=one.mean_auroc, interval=one.mean_auroc_ci95),
+                "findings_scored": one.findings_scored,
+            }
+            for view, one in by_view.items()
+        ],
+        caption="The sickest patients are imaged in bed (AP), so the view alone tells a model "
+        "something about the finding. Within one view it cannot. Means over different findings "
+        "are not comparable.",
+    )
+    return Part(anchor="views", title="By view", tables=[table])
+
+
+def subgroups_part(inputs: ReportInputs) -> Part | None:
+    """AUC by sex, age, view, ...; None without groups."""
+    groups = inputs.subgroups
+    if not groups:
+        return None
+    overall = [group for group in groups if group.outcome in ("mean", "any finding")]
+    drawn = overall or list(groups)
+    picture = Picture(
+        name="subgroups",
+        figure=plot_forest(_forest_rows(drawn)),
+        text="AUC of each subgroup with its 95 % interval",
+        caption="A group whose interval does not overlap another's of the same kind is marked "
+        '"differs".',
+    )
+    return Part(
+        anchor="subgroups",
+        title="Subgroups",
+        lead=[
+            "The same model and thresholds on parts of the test images. Groups differ in how ill "
+            "they are, too: a lower AUC is a question to ask, not yet an answer."
+        ],
+        warnings=_flagged(groups),
+        pictures=[picture],
+        tables=[_subgroup_table(groups, shown=None if len(groups) <= 24 else 0)],
+    )
+
+
+def shortcuts_part(inputs: ReportInputs) -> Part | None:
+    """Whether the model may answer another question than the one asked; None without probes."""
+    if not inputs.shortcuts:
+        return None
+    table = Table(
+        name="shortcuts",
+        columns=[Column(key="question", label="Question"), AUROC, IMAGES, _note()],
+        rows=[
+            {
+                "question": probe.question,
+                "auroc": probe.auroc,
+                "images": probe.images,
+                "note": probe.note,
+            }
+            for probe in inputs.shortcuts
+        ],
+        caption="A probe that reads view or sex from what the network computes shows that the "
+        "information is there, not that the model uses it.",
+    )
+    return Part(anchor="shortcuts", title="Shortcuts", tables=[table])
+
+
+def robustness_part(inputs: ReportInputs) -> Part | None:
+    """AUC under noise, blur, rotation, ...; None without curves."""
+    curves = inputs.disturbances
+    if not curves:
+        return None
+    named = {
+        f"{curve.name} ({curve.unit})" if curve.unit else curve.name: curve for curve in curves
+    }
+    picture = Picture(
+        name="robustness",
+        figure=plot_robustness(
+            {name: list(curve.points) for name, curve in named.items()},
+            inputs.evaluation.mean_auroc,
+        ),
+        text="Mean AUC under growing disturbance, one panel per disturbance",
+        caption="Mean AUC over the findings. Dashed: the images as they are. Thin line: guessing.",
+    )
+    rows = [
+        {
+            "disturbance": curve.name,
+            "unit": curve.unit,
+            "level": level if isinstance(level, str) else f"{level:g}",
+            "auroc": Estimate(value=value, interval=interval),
+        }
+        for curve in curves
+        for level, value, interval in curve.points
+    ]
+    table = Table(
+        name="robustness",
+        columns=[
+            Column(key="disturbance", label="Disturbance"),
+            Column(key="unit", label="Unit"),
+            Column(key="level", label="Level"),
+            AUROC,
+        ],
+        rows=rows,
+        shown=0,
+    )
+    return Part(
+        anchor="robustness", title="Robustness", warnings=_fragile(inputs), pictures=[picture],
+        tables=[table],
+    )  # fmt: skip
+
+
+def out_of_distribution_part(inputs: ReportInputs) -> Part | None:
+    """Whether the model's warning tells what it should not be used on; None if not measured."""
+    if not inputs.out_of_distribution:
+        return None
+    table = Table(
+        name="out_of_distribution",
+        columns=[
+            Column(key="kind", label="Told from the test images"),
+            IMAGES,
+            AUROC,
+            Column(key="flagged", label="Warned of", form="percent", where_none="-"),
+        ],
+        rows=[
+            {
+                "kind": one.kind,
+                "images": one.images,
+                "auroc": one.auroc,
+                "flagged": one.flagged,
+            }
+            for one in inputs.out_of_distribution
+        ],
+        caption="AUC of the out-of-distribution score: 1 tells these images from the test images "
+        "perfectly, 0.5 not at all.",
+    )
+    return Part(anchor="out-of-distribution", title="Out of distribution", tables=[table])
+
+
+def localisation_part(inputs: ReportInputs) -> Part | None:
+    """Heat maps against boxes of radiologists; None without boxes."""
+    if not inputs.localisation:
+        return None
+    table = Table(
+        name="localisation",
+        columns=[
+            Column(key="finding", label="Finding", form="finding"),
+            Column(key="method", label="Method"),
+            Column(key="boxes", label="Boxes", form="count"),
+            Column(key="pointing", label="Points into the box", form="estimate"),
+            Column(key="pointing_chance", label="By chance", form="number", where_none="-"),
+            Column(key="iou", label="IoU", form="estimate"),
+            Column(key="iou_chance", label="By chance", form="number", where_none="-"),
+        ],
+        rows=[
+            {
+                "finding": one.finding,
+                "method": one.method,
+                "boxes": one.boxes,
+                "pointing": one.pointing,
+                "pointing_chance": one.pointing_chance,
+                "iou": one.iou,
+                "iou_chance": one.iou_chance,
+            }
+            for one in inputs.localisation
+        ],
+        caption="A check of the heat maps, not a detector: the model was never shown a box.",
+    )
+    return Part(anchor="localisation", title="Where the model looks", tables=[table])
+
+
+def _note() -> Column:
+    return Column(key="note", label="Note")
+
+
+def _forest_rows(groups: Sequence[Subgroup]) -> list[ForestRow]:
+    rows: list[ForestRow] = []
+    for attribute in dict.fromkeys(group.attribute for group in groups):
+        rows.append(ForestRow(label=attribute, heading=True))
+        for group in groups:
+            if group.attribute == attribute:
+                rows.append(_forest_row(group))
+    return rows
+
+
+def _forest_row(group: Subgroup) -> ForestRow:
+    auroc = group.auroc
+    value = "undefined" if auroc.value is None else f"{auroc.value:.2f}"
+    if auroc.interval is not None:
+        value += f" ({auroc.interval[0]:.2f} to {auroc.interval[1]:.2f})"
+    note = f"{value}  n = {group.images:,}" + ("  differs" if group.flagged else "")
+    return ForestRow(
+        label=f"{group.group}", value=auroc.value, interval=auroc.interval, note=note
+    )
+
+
+def _flagged(groups: Sequence[Subgroup]) -> list[str]:
+    found: dict[tuple[str, str], list[str]] = {}
+    for group in groups:
+        if group.flagged:
+            found.setdefault((group.attribute, group.outcome), []).append(group.group)
+    return [
+        f"By {attribute}, the intervals of {spoken(outcome)} do not overlap: {', '.join(names)}."
+        for (attribute, outcome), names in found.items()
+    ]
+
+
+def _fragile(inputs: ReportInputs) -> list[str]:
+    clean = inputs.evaluation.mean_auroc
+    if clean is None:
+        return []
+    drops = [
+        (clean - value, curve.name, level)
+        for curve in inputs.disturbances
+        for level, value, _ in curve.points
+        if value is not None
+    ]
+    worst = max(drops, default=(0.0, "", ""))
+    if worst[0] < 0.05:
+        return []
+    level = worst[2] if isinstance(worst[2], str) else f"{worst[2]:g}"
+    return [f"Largest loss: {worst[0]:.2f} of mean AUC under {worst[1]} ({level})."]
+
+
+def _subgroup_table(groups: Sequence[Subgroup], *, shown: int | None) -> Table:
+    return Table(
+        name="subgroups",
+        columns=[
+            Column(key="attribute", label="By"),
+            Column(key="group", label="Group"),
+            Column(key="outcome", label="AUC of", form="finding"),
+            IMAGES,
+            Column(key="patients", label="Patients", form="count", where_none="not known"),
+            Column(key="positives", label="With it", form="count", where_none="-"),
+            AUROC,
+            Column(key="differs", label="Differs"),
+        ],
+        rows=[
+            {
+                "attribute": group.attribute,
+                "group": group.group,
+                "outcome": group.outcome,
+                "images": group.images,
+                "patients": group.patients,
+                "positives": group.positives,
+                "auroc": group.auroc,
+                "differs": "yes" if group.flagged else "",
+            }
+            for group in groups
+        ],
+        shown=shown,
+    )
