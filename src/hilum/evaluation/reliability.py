@@ -54,7 +54,11 @@ class Reliability:
     @staticmethod
     def from_json(stored: Mapping[str, Any]) -> "Reliability":
         """Read what `to_json` wrote."""
-        return Reliability(**{k: tuple(v) if isinstance(v, list) else v for k, v in stored.items()})
+        parts: dict[str, Any] = {
+            name: tuple(value) if isinstance(value, list) else value
+            for name, value in stored.items()
+        }
+        return Reliability(**parts)
 
 
 def measure_reliability(
