@@ -6,26 +6,18 @@ the band is the percentiles of what was read. It is pointwise: 95 % of the draws
 95 % of whole curves.
 """
 
-import itertools
-from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
 
 from hilum.errors import require
-from hilum.evaluation.bootstrap import (
-    MAX_UNDEFINED_SHARE,
-    PatientIds,
-    patient_codes,
-    patient_draws,
-)
+from hilum.evaluation.bootstrap import MAX_UNDEFINED_SHARE, PatientBootstrap, PatientIds
 from hilum.evaluation.metrics import FloatArray, as_pair
 
 __all__ = ["BandCurve", "CurveBands", "curve_bands"]
 
 GRID_POINTS = 101
-_ELEMENTS_PER_CHUNK = 1_000_000
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -49,13 +41,11 @@ class CurveBands:
     Attributes:
         roc: sensitivity (y) at false positive rates (x).
         precision_recall: precision, that is PPV (y), at sensitivities (x); x starts above 0.
-        average_precision: area under the precision-recall steps, as scikit-learn defines it.
         prevalence: share of positives: the precision of guessing.
     """
 
     roc: BandCurve
     precision_recall: BandCurve
-    average_precision: float
     prevalence: float
 
 
@@ -84,22 +74,27 @@ def curve_bands(
         InvalidValueError: as `roc_auc_score`, or an argument is out of range.
     """
     labels, scores = as_pair(labels, scores)
-    require(num_resamples >= 0, "num_resamples", "0 or more", num_resamples)
     require(0 < confidence < 1, "confidence", "between 0 and 1", confidence)
     require(grid_points >= 2, "grid_points", "at least 2", grid_points)
-    patient_of_image, num_patients = patient_codes(patient_ids, len(labels))
-    sorted_findings = [_sort(labels[:, k], scores[:, k]) for k in range(labels.shape[1])]
-    grid = np.linspace(0.0, 1.0, grid_points)
-    drawn: list[list[tuple[FloatArray, FloatArray]]] = [[] for _ in sorted_findings]
-    for counts in _chunked(num_patients, num_resamples, seed, len(labels)):
-        weights = np.take(counts, patient_of_image, axis=1)
-        for sorted_one, kept in zip(sorted_findings, drawn, strict=True):
-            if sorted_one is not None:
-                kept.append(sorted_one.read(weights, grid))
-    return tuple(
-        None if one is None else _with_bands(one, grid, kept, confidence)
-        for one, kept in zip(sorted_findings, drawn, strict=True)
+    bootstrap = PatientBootstrap.for_images(
+        len(labels), patient_ids, num_resamples=num_resamples, seed=seed
     )
+    grid = np.linspace(0.0, 1.0, grid_points)
+    columns = [_sort(labels[:, k], scores[:, k]) for k in range(labels.shape[1])]
+    defined = [column for column in columns if column is not None]
+
+    def all_findings(weights: FloatArray) -> FloatArray:
+        parts = [column.read(weights, grid) for column in defined]
+        return np.concatenate(parts, axis=1) if parts else np.empty((len(weights), 0))
+
+    width = 2 * grid_points - 1
+    drawn = bootstrap.of(all_findings, width * len(defined))
+    values = all_findings(np.ones((1, len(labels))))[0]
+    curves = iter(
+        _with_bands(column, grid, values[at : at + width], drawn[:, at : at + width], confidence)
+        for at, column in zip(range(0, len(values), width), defined, strict=True)
+    )
+    return tuple(None if column is None else next(curves) for column in columns)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -126,11 +121,10 @@ class _Sorted:
         )
         return true, false
 
-    def read(self, weights: FloatArray, grid: FloatArray) -> tuple[FloatArray, FloatArray]:
-        """Sensitivity at the grid's false positive rates and precision at its sensitivities."""
+    def read(self, weights: FloatArray, grid: FloatArray) -> FloatArray:
+        """Sensitivity at the grid, then precision at all but its first, (draw, 2 * grid - 1)."""
         true, false = self.counts(weights)
-        rows = [_read(t, f, grid) for t, f in zip(true, false, strict=True)]
-        return np.stack([row[0] for row in rows]), np.stack([row[1] for row in rows])
+        return np.stack([_read(t, f, grid) for t, f in zip(true, false, strict=True)])
 
 
 def _sort(labels: FloatArray, scores: FloatArray) -> _Sorted | None:
@@ -144,54 +138,37 @@ def _sort(labels: FloatArray, scores: FloatArray) -> _Sorted | None:
     return _Sorted(order=order, positive=positive[by_score], ends=ends)
 
 
-def _read(true: FloatArray, false: FloatArray, grid: FloatArray) -> tuple[FloatArray, FloatArray]:
+def _read(true: FloatArray, false: FloatArray, grid: FloatArray) -> FloatArray:
     """Both curves of one draw on the grid; NaN where the draw has one label only."""
     if true[-1] == 0 or false[-1] == 0:
-        return np.full(len(grid), np.nan), np.full(len(grid) - 1, np.nan)
+        return np.full(2 * len(grid) - 1, np.nan)
     # Ties are one sloping segment, so linear interpolation agrees with the trapezoid AUC. Where
     # the curve rises straight up, numpy takes the last of equal rates: the upper end.
     sensitivity = np.interp(grid, false / false[-1], true / true[-1])
     # Precision does not interpolate linearly (Davis and Goadrich 2006): it is read at the first
     # threshold that reaches the sensitivity, as average precision does.
     reached = np.searchsorted(true, grid[1:] * true[-1] - 1e-9)
-    precision = true[reached] / (true[reached] + false[reached])
-    return sensitivity, precision
+    return np.concatenate([sensitivity, true[reached] / (true[reached] + false[reached])])
 
 
 def _with_bands(
-    one: _Sorted,
-    grid: FloatArray,
-    drawn: Sequence[tuple[FloatArray, FloatArray]],
-    confidence: float,
+    column: _Sorted, grid: FloatArray, values: FloatArray, drawn: FloatArray, confidence: float
 ) -> CurveBands:
-    every = np.ones((1, int(one.order.max()) + 1))
-    sensitivity, precision = one.read(every, grid)
-    true, false = (counts[0] for counts in one.counts(every))
-    steps = np.diff(true) * (true[1:] / (true[1:] + false[1:]))
+    defined = drawn[~np.isnan(drawn[:, 0])]
+    low = high = np.empty(0)
+    if len(defined) and 1 - len(defined) / len(drawn) <= MAX_UNDEFINED_SHARE:
+        tail = (1 - confidence) / 2
+        low, high = np.quantile(defined, [tail, 1 - tail], axis=0)
+    roc, precision_recall = slice(0, len(grid)), slice(len(grid), None)
     return CurveBands(
-        roc=_curve(grid, sensitivity[0], [rows[0] for rows in drawn], confidence),
-        precision_recall=_curve(grid[1:], precision[0], [rows[1] for rows in drawn], confidence),
-        average_precision=float(steps.sum() / true[-1]),
-        prevalence=float(one.positive.mean()),
+        roc=_curve(grid, values[roc], low[roc], high[roc]),
+        precision_recall=_curve(
+            grid[1:], values[precision_recall], low[precision_recall], high[precision_recall]
+        ),
+        prevalence=float(column.positive.mean()),
     )
 
 
-def _curve(x: FloatArray, y: FloatArray, drawn: list[FloatArray], confidence: float) -> BandCurve:
-    values = np.concatenate(drawn) if drawn else np.empty((0, len(x)))
-    defined = values[~np.isnan(values[:, 0])]
-    plain = BandCurve(x=tuple(x.tolist()), y=tuple(y.tolist()))
-    if not len(defined) or 1 - len(defined) / len(values) > MAX_UNDEFINED_SHARE:
-        return plain
-    tail = (1 - confidence) / 2
-    low, high = np.quantile(defined, [tail, 1 - tail], axis=0)
-    return BandCurve(x=plain.x, y=plain.y, low=tuple(low.tolist()), high=tuple(high.tolist()))
-
-
-def _chunked(
-    num_patients: int, num_resamples: int, seed: int, num_images: int
-) -> Iterator[FloatArray]:
-    """Draws of patients, a few at a time so that the image weights of each lot stay small."""
-    rows = max(1, _ELEMENTS_PER_CHUNK // max(num_images, 1))
-    draws = patient_draws(num_patients, num_resamples, seed=seed)
-    while lot := list(itertools.islice(draws, rows)):
-        yield np.stack(lot)
+def _curve(x: FloatArray, y: FloatArray, low: FloatArray, high: FloatArray) -> BandCurve:
+    x_, y_, low_, high_ = (tuple(values.tolist()) for values in (x, y, low, high))
+    return BandCurve(x=x_, y=y_, low=low_, high=high_)

@@ -13,9 +13,10 @@ import numpy.typing as npt
 
 from hilum.errors import require
 from hilum.evaluation.bootstrap import PatientIds
+from hilum.evaluation.figures import spoken
 from hilum.evaluation.metrics import FloatArray, as_pair
 
-__all__ = ["KINDS", "Case", "Kind", "choose_cases"]
+__all__ = ["KINDS", "Case", "Kind", "choose_cases", "describe_case"]
 
 Kind = Literal["hit", "false alarm", "miss"]
 KINDS: tuple[Kind, ...] = ("hit", "false alarm", "miss")
@@ -46,6 +47,7 @@ def choose_cases(
     *,
     patient_ids: PatientIds | None = None,
     per_kind: int = 2,
+    min_positives: int = 10,
 ) -> list[Case]:
     """Return the surest hits, false alarms and misses, the most extreme first within each kind.
 
@@ -57,17 +59,32 @@ def choose_cases(
         scores: same shape.
         patient_ids: one per image; without them every image is its own patient.
         per_kind: cases of each kind; fewer where there are fewer.
+        min_positives: findings with fewer are passed over, unless all have fewer.
     """
     labels, scores = as_pair(labels, scores)
     fits = len(findings) == labels.shape[1]
     require(fits, "findings", f"{labels.shape[1]} names, one per column", list(findings))
     patients = range(len(labels)) if patient_ids is None else patient_ids
     ranks = np.stack([_percentiles(labels[:, k], scores[:, k]) for k in range(len(findings))])
+    enough = (labels == 1).sum(axis=0) >= min_positives
+    if enough.any():
+        labels = np.where(enough, labels, np.nan)
     chosen: list[Case] = []
     for kind in KINDS:
         candidates = _candidates(kind, findings, labels, scores, ranks)
         chosen += _distinct(candidates, patients, {case.image for case in chosen}, per_kind)
     return chosen
+
+
+def describe_case(case: Case) -> str:
+    """Say what is seen in one sentence: "Pneumonia missed: 0.04, and 66 % score higher."."""
+    above = 100 * (1 - case.percentile)
+    name = spoken(case.finding)
+    if case.kind == "miss":
+        return f"{name} missed: {case.score:.2f}, and {above:.0f} % of the images score higher."
+    what = "found" if case.kind == "hit" else "called without the label"
+    share = f"{above:.0f}" if above >= 1 else "less than 1"
+    return f"{name} {what}: {case.score:.2f}; {share} % of the images score higher."
 
 
 def _candidates(
@@ -90,7 +107,7 @@ def _candidates(
 
 
 def _distinct(
-    candidates: Sequence[Case], patients: Sequence[object], taken: set[int], count: int
+    candidates: Sequence[Case], patients: PatientIds, taken: set[int], count: int
 ) -> list[Case]:
     """First by distinct finding, then whatever is left; never an image or a patient twice."""
     chosen: list[Case] = []

@@ -24,34 +24,40 @@ from hilum.evaluation.figures import (
     new_figure,
     panels,
     spoken,
+    with_interval,
 )
+from hilum.evaluation.plots import why_undefined
+from hilum.evaluation.reliability import Reliability
+from hilum.evaluation.result import Evaluation
 
 __all__ = [
+    "FEW_IMAGES",
     "plot_confusion",
     "plot_precision_recall",
     "plot_reliability",
     "plot_robustness",
 ]
 
-ReliabilityPoint = tuple[float, float, Interval | None, int]  # predicted, observed, interval, images
+FEW_IMAGES = 5  # a share of fewer is chance
 LevelPoint = tuple[float | str, float | None, Interval | None]
 
 
 def plot_precision_recall(
-    curves: Mapping[str, CurveBands | None], why_undefined: Mapping[str, str] | None = None
+    evaluation: Evaluation, curves: Mapping[str, CurveBands | None]
 ) -> Figure:
     """Draw one precision-recall curve per finding with its band and its prevalence.
 
     Args:
-        curves: by finding name, None where undefined.
-        why_undefined: a short reason by finding name.
+        evaluation: average precision with intervals, and why a finding is undefined.
+        curves: by finding name, and `ANY_FINDING`.
     """
     require(len(curves) > 0, "curves", "at least one finding", curves)
     figure, all_axes = _unit_panels(len(curves))
     for axes, (name, curve) in zip(all_axes, curves.items(), strict=True):
+        result = evaluation.any_finding if name == ANY_FINDING else evaluation.findings[name]
         axes.set_title(spoken(name), fontsize=9, color=INK, loc="left")
         if curve is None:
-            text = f"undefined\n{(why_undefined or {}).get(name, '')}"
+            text = f"undefined\n{why_undefined(result)}"
             axes.text(0.5, 0.5, text, ha="center", va="center", fontsize=8, color=GREY)
             continue
         line = curve.precision_recall
@@ -60,46 +66,66 @@ def plot_precision_recall(
         if line.low:
             axes.fill_between(line.x, line.low, line.high, color=color, alpha=0.2, linewidth=0)
         axes.plot(line.x, line.y, color=color, linewidth=1.6)
-        text = f"AP {curve.average_precision:.2f}\nguessing {curve.prevalence:.2f}"
-        high = curve.average_precision > 0.6
-        place = (0.03, 0.04, "left", "bottom") if high else (0.98, 0.97, "right", "top")
-        axes.text(place[0], place[1], text, ha=place[2], va=place[3], fontsize=7.5, color=INK)
+        text = f"{with_interval(result.auprc, result.auprc_ci95)}".replace(" (", "\n(")
+        text = f"AUPRC {text}\nguessing {curve.prevalence:.2f}"
+        # Where the curve leaves room: above it in most, below it where it stays high.
+        x, y, ha, va = (
+            (0.03, 0.03, "left", "bottom")
+            if (result.auprc or 0) > 0.6
+            else (0.99, 0.99, "right", "top")
+        )
+        axes.text(x, y, text, ha=ha, va=va, fontsize=7.5, color=INK)
     figure.supxlabel("Sensitivity (recall)", fontsize=9, color=INK)
     figure.supylabel("Positive predictive value (precision)", fontsize=9, color=INK)
     return figure
 
 
-def plot_reliability(
-    curves: Mapping[str, Sequence[ReliabilityPoint]], notes: Mapping[str, str] | None = None
-) -> Figure:
-    """Draw observed share against predicted probability per finding; the diagonal is perfect.
+def plot_reliability(results: Mapping[str, Reliability | None]) -> Figure:
+    """Draw the share that has a finding against the probability given; the diagonal is perfect.
 
     Args:
-        curves: by finding name the bins as (mean predicted, observed share, its interval, images);
-            empty where undefined. The area of a point shows the images of its bin.
-        notes: a line of text per finding, such as its calibration error.
+        results: by finding name; None where undefined. The area of a point shows how many images
+            its bin has. Axes end where the points do: probabilities of a rare finding are small.
     """
-    require(len(curves) > 0, "curves", "at least one finding", curves)
-    figure, all_axes = _unit_panels(len(curves))
-    for axes, (name, points) in zip(all_axes, curves.items(), strict=True):
+    require(len(results) > 0, "results", "at least one finding", results)
+    columns = min(5, max(3, len(results)))
+    figure, all_axes = panels(len(results), columns=columns, width_inches=10, aspect=1.12)
+    for axes, (name, result) in zip(all_axes, results.items(), strict=True):
+        clean_axes(axes)
+        axes.set_aspect("equal")
         axes.set_title(spoken(name), fontsize=9, color=INK, loc="left")
-        axes.plot((0, 1), (0, 1), color=GREY, linewidth=0.7)
-        if not points:
+        if result is None:
+            axes.set(xlim=(0, 1), ylim=(0, 1), xticks=(0, 1), yticks=(0, 1))
             axes.text(0.5, 0.5, "undefined", ha="center", va="center", fontsize=8, color=GREY)
             continue
-        most = max(point[3] for point in points)
-        for predicted, _, interval, _ in points:
-            if interval is not None:
-                axes.plot((predicted, predicted), interval, color=BLUE, linewidth=1, alpha=0.6)
-        predicted_all, observed_all = [p[0] for p in points], [p[1] for p in points]
-        axes.plot(predicted_all, observed_all, color=BLUE, linewidth=1.2)
-        sizes = [8 + 40 * point[3] / most for point in points]
-        axes.scatter(predicted_all, observed_all, s=sizes, color=BLUE, zorder=3, linewidth=0)
-        note = (notes or {}).get(name, "")
-        axes.text(0.98, 0.03, note, ha="right", va="bottom", fontsize=7.5, color=INK)
+        _reliability_panel(axes, result)
     figure.supxlabel("Probability given by the model", fontsize=9, color=INK)
     figure.supylabel("Share that has the finding", fontsize=9, color=INK)
     return figure
+
+
+def _reliability_panel(axes: Axes, result: Reliability) -> None:
+    said, was = result.mean_probability, result.share
+    most = max(*said, *was)
+    end = next(limit for limit in (0.05, 0.1, 0.2, 0.5, 1.0) if most <= limit)
+    axes.set(xlim=(-0.02 * end, 1.02 * end), ylim=(-0.02 * end, 1.28 * end))
+    axes.set(xticks=(0, end / 2, end), yticks=(0, end / 2, end))
+    axes.xaxis.set_major_formatter("{x:g}")
+    axes.yaxis.set_major_formatter("{x:g}")
+    axes.plot((0, end), (0, end), color=GREY, linewidth=0.7)
+    for x, y, error in zip(said, was, result.standard_error, strict=True):
+        if error is not None:
+            ends = (max(0.0, y - 1.96 * error), min(1.04 * end, y + 1.96 * error))
+            axes.plot((x, x), ends, color=BLUE, linewidth=1, alpha=0.6)
+    axes.plot(said, was, color=BLUE, linewidth=1.2)
+    sizes = [10 + 30 * images / max(result.images) for images in result.images]
+    axes.scatter(said, was, s=sizes, color=BLUE, zorder=3, linewidth=0)
+    text = f"ECE {result.ece:.3f}"
+    if result.ece_debiased is not None:
+        text += f", less bias {result.ece_debiased:.3f}"
+    axes.text(
+        0.03, 0.99, text, ha="left", va="top", fontsize=7, color=INK, transform=axes.transAxes
+    )
 
 
 def plot_robustness(curves: Mapping[str, Sequence[LevelPoint]], clean: float | None) -> Figure:
@@ -131,21 +157,26 @@ def plot_robustness(curves: Mapping[str, Sequence[LevelPoint]], clean: float | N
 
 
 def plot_confusion(table: Cooccurrence) -> Figure:
-    """Draw how often each finding (row) is called where another one (column) is present instead."""
+    """Draw how often each finding (row) is called where another one (column) is present instead.
+
+    Cells of fewer than `FEW_IMAGES` images are blank: their share is chance.
+    """
     names = [name for name in table.findings if name in table.clear]
     require(len(names) > 0, "table", "at least one finding with a threshold", table.findings)
     columns = list(table.findings)
     rates = np.full((len(names), len(columns) + 1), np.nan)
     for row, called in enumerate(names):
         cells = [table.clear[called], *(table.pairs.get((called, other)) for other in columns)]
-        rates[row] = [np.nan if c is None or c.rate is None else c.rate for c in cells]
+        for column, cell in enumerate(cells):
+            if cell is not None and cell.images >= FEW_IMAGES:
+                rates[row, column] = cell.rate
     figure = new_figure(9.6, 1.6 + 0.33 * len(names))
     axes = figure.subplots()
+    axes.set_facecolor("#f1f3f5")
     shown = axes.imshow(rates, cmap="Blues", vmin=0, vmax=1, aspect="auto")
     for (row, column), rate in np.ndenumerate(rates):
-        cell = None if column == 0 else table.pairs.get((names[row], columns[column - 1]))
-        text = "" if column and cell is None else ("-" if np.isnan(rate) else f"{100 * rate:.0f}")
         color = "white" if rate > 0.6 else INK
+        text = "" if np.isnan(rate) else f"{100 * rate:.0f}"
         axes.text(column, row, text, ha="center", va="center", fontsize=7.5, color=color)
     axes.axvline(0.5, color="white", linewidth=4)
     labels = ["nothing", *map(spoken, columns)]
@@ -179,5 +210,3 @@ def _unit_panels(count: int) -> tuple[Figure, list[Axes]]:
 
 def _level(level: float | str) -> str:
     return f"{level:g}" if isinstance(level, int | float) else level
-
-

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
@@ -58,13 +59,24 @@ def plot_forest(
     rows: Sequence[ForestRow],
     *,
     references: Sequence[Reference] = (),
+    in_legend: int | None = None,
     own_label: str = "this model, 95 % interval",
     axis_label: str = "AUC",
     guess: float | None = 0.5,
 ) -> Figure:
-    """Draw rows from top to bottom; `guess` is marked by a line."""
+    """Draw rows from top to bottom.
+
+    Args:
+        rows: lines and headings.
+        references: how the `others` of the rows are drawn.
+        in_legend: so many references, from the first, are explained; None for all.
+        own_label: what the points of the rows are, for the legend.
+        axis_label: below the axis.
+        guess: marked by a line; None for no line.
+    """
     require(len(rows) > 0, "rows", "at least one row", rows)
-    legend_rows = -(-(len(references) + 1) // 3) if references else 0
+    explained = references[:in_legend]
+    legend_rows = -(-(len(explained) + 1) // 3) if explained else 0
     figure = new_figure(9.0, 0.75 + 0.29 * len(rows) + 0.22 * legend_rows)
     axes = figure.subplots()
     clean_axes(axes)
@@ -80,8 +92,8 @@ def plot_forest(
     axes.tick_params(axis="y", length=0)
     axes.set_ylim(len(rows) - 0.4, -0.6)
     axes.set_xlabel(axis_label, fontsize=9, color=INK)
-    if references:
-        _legend(figure, axes, references, own_label)
+    if explained:
+        _legend(figure, axes, explained, own_label)
     return figure
 
 
@@ -93,20 +105,23 @@ def _draw_row(
         return
     axes.axhline(y, color=PALE, linewidth=0.6, zorder=0)
     note = with_interval(row.value, row.interval) if row.note is None else row.note
-    color = GREY if row.value is None else INK
+    color = GREY if row.value is None and not row.others else INK
     axes.text(right, y, note, va="center", fontsize=8, color=color)
     for key, value in row.others.items():
         at, reference = styles[key]
-        axes.plot(value, y - 0.2, **_marker(at, reference))
+        beside = 0.2 if row.value is not None else 0.0
+        axes.plot(value, y - beside, **_marker(at, reference))
     if row.value is None:
         return
     own = INK if row.strong else BLUE
     if row.interval is not None:
         axes.plot(row.interval, (y + 0.12, y + 0.12), color=own, linewidth=2.2, alpha=0.75)
-    axes.plot(row.value, y + 0.12, marker="o", color=own, markersize=6, linestyle="none")
+    axes.plot(
+        row.value, y + 0.12, marker="o", color=own, markersize=6, linestyle="none", clip_on=False
+    )
 
 
-def _marker(at: int, reference: Reference) -> dict[str, object]:
+def _marker(at: int, reference: Reference) -> dict[str, Any]:
     color = COLORS[at % len(COLORS)]
     return {
         "marker": _MARKERS[at % len(_MARKERS)],

@@ -33,6 +33,8 @@ def plot_prediction(
     *,
     labels: Mapping[str, float | None] | None = None,
     title: str = "",
+    overlay: Pixels | None = None,
+    finding: str = "",
 ) -> Figure:
     """Draw a radiograph and beside it a bar per finding.
 
@@ -41,13 +43,25 @@ def plot_prediction(
         probabilities: per finding name, in [0, 1]; drawn in this order, the first on top.
         labels: per finding 1 if known to be present; those bars are orange and say "labelled".
         title: above the radiograph, such as the file name.
+        overlay: the radiograph under a heat map, uint8 (H, W, 3), drawn between the two.
+        finding: the one it is about; its name is bold.
     """
     require(len(probabilities) > 0, "probabilities", "one per finding", probabilities)
-    figure = new_figure(6.6, max(2.4, 0.6 + 0.19 * len(probabilities)))
-    picture, bars = figure.subplots(1, 2, width_ratios=(1.15, 1))
+    height = max(2.4, 0.6 + 0.19 * len(probabilities))
+    figure = new_figure(6.6 if overlay is None else 9.6, height)
+    ratios = (1.15, 1) if overlay is None else (1.15, 1.15, 1)
+    picture, *between, bars = figure.subplots(1, len(ratios), width_ratios=ratios)
     _show(picture, pixels, title)
+    if overlay is not None:
+        _show(between[0], overlay, f"where it looks for {spoken(finding)}" if finding else "")
+    _bars(bars, probabilities, {name for name, label in (labels or {}).items() if label == 1})
+    for label, name in zip(bars.get_yticklabels(), probabilities, strict=True):
+        label.set_fontweight("bold" if name == finding else "normal")
+    return figure
+
+
+def _bars(bars: Axes, probabilities: Mapping[str, float], present: set[str]) -> None:
     clean_axes(bars)
-    present = {name for name, label in (labels or {}).items() if label == 1}
     for y, (name, probability) in enumerate(probabilities.items()):
         color = ORANGE if name in present else BLUE
         bars.barh(y, 1, height=0.66, color=PALE, alpha=0.35)
@@ -58,7 +72,6 @@ def plot_prediction(
     bars.set(xlim=(0, 1.5), ylim=(len(probabilities) - 0.4, -0.6), xticks=(0, 0.5, 1))
     bars.spines["bottom"].set_bounds(0, 1)
     bars.set_xlabel("Probability given by the model", fontsize=8, color=INK, loc="left")
-    return figure
 
 
 def plot_montage(

@@ -15,6 +15,7 @@ from hilum.findings import FINDINGS
 
 __all__ = [
     "PUBLISHED",
+    "SHORT_SPLITS",
     "PublishedResult",
     "Split",
     "comparison_warnings",
@@ -26,10 +27,10 @@ Split = Literal["official", "patient", "image"]
 
 OFFICIAL_TEST_IMAGES = 25_596  # test_list.txt of the NIH release
 OFFICIAL_TEST_PATIENTS = 2_797
-SPLIT_WORDS: Mapping[Split, str] = {
-    "official": "official NIH test split",
-    "patient": "the authors' own random split by patient",
-    "image": "random split by image: patients are in training and test",
+SHORT_SPLITS: Mapping[Split, str] = {
+    "official": "official split",
+    "patient": "own split by patient",
+    "image": "own split by image",
 }
 
 

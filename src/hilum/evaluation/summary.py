@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from hilum.evaluation.figures import spoken, with_interval
 from hilum.evaluation.result import Evaluation
 
-__all__ = ["DataFlow", "SplitCount", "cautions", "headlines"]
+__all__ = ["DataFlow", "SplitCount", "at_thresholds", "cautions", "headlines"]
 
 FEW_POSITIVES = 10  # below it an interval rests on a handful of images
 VIEW_GAP = 0.10  # share of positives differs by more between views: a shortcut worth a warning
@@ -54,6 +54,26 @@ def headlines(evaluation: Evaluation) -> list[str]:
         return [_tested(evaluation), "No finding could be scored, so there is no AUC to report."]
     sentences = [_tested(evaluation), _mean(evaluation), _any(evaluation), _extremes(evaluation)]
     return [sentence for sentence in sentences if sentence]
+
+
+def at_thresholds(evaluation: Evaluation, rules: Mapping[str, str]) -> list[str]:
+    """Return what acting on the default threshold does, for the most frequent finding that has one.
+
+    Args:
+        rules: what a threshold is for, by the name of its rule.
+    """
+    with_points = [name for name in evaluation.scored if evaluation.findings[name].operating_points]
+    if not with_points:
+        return []
+    name = max(with_points, key=lambda finding: evaluation.findings[finding].positives)
+    rule, point = next(iter(evaluation.findings[name].operating_points.items()))
+    found, precision = point.rates["sensitivity"], point.rates["ppv"]
+    if found is None or precision is None:
+        return []
+    return [
+        f"At the frozen threshold ({rules.get(rule, rule)}) the model finds {100 * found:.0f} of "
+        f"100 radiographs with {spoken(name)}, and {100 * precision:.0f} of 100 calls are right."
+    ]
 
 
 def cautions(evaluation: Evaluation, flow: DataFlow) -> list[str]:
@@ -100,9 +120,10 @@ def _any(evaluation: Evaluation) -> str:
 
 
 def _extremes(evaluation: Evaluation) -> str:
-    if len(evaluation.scored) < 2:
+    enough = [n for n in evaluation.scored if evaluation.findings[n].positives >= FEW_POSITIVES]
+    if len(enough) < 2:
         return ""
-    ranked = sorted(evaluation.scored, key=lambda name: evaluation.findings[name].auroc or 0.0)
+    ranked = sorted(enough, key=lambda name: evaluation.findings[name].auroc or 0.0)
     results = ((name, evaluation.findings[name]) for name in (ranked[-1], ranked[0]))
     best, worst = (f"{spoken(n)}, {with_interval(r.auroc, r.auroc_ci95)}" for n, r in results)
     return f"Best recognised: {best}. Least: {worst}."

@@ -1,13 +1,14 @@
 """Parts about ranking: findings, published results beside, ROC and precision-recall curves."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from hilum.evaluation.curves import plot_precision_recall
 from hilum.evaluation.figures import ANY_FINDING, spoken
 from hilum.evaluation.forest import ForestRow, Reference, plot_forest
+from hilum.evaluation.intervals import METRICS, Measured
 from hilum.evaluation.plots import plot_aurocs, plot_roc, why_undefined
 from hilum.evaluation.published import (
-    SPLIT_WORDS,
+    SHORT_SPLITS,
     PublishedResult,
     comparison_warnings,
     tested_on_official_split,
@@ -29,8 +30,13 @@ def findings_part(inputs: ReportInputs) -> Part:
         figure=plot_aurocs(evaluation),
         text="Bar chart of the AUC of each finding with its 95 % interval",
     )
-    table = _findings_table(evaluation, inputs)
-    return Part(anchor="findings", title="Findings", tables=[table], pictures=[picture])
+    return Part(
+        anchor="findings",
+        title="Findings",
+        tables=[_findings_table(evaluation)],
+        pictures=[] if inputs.published else [picture],  # the forest plot shows the same, and more
+        tables_first=True,
+    )
 
 
 def published_part(inputs: ReportInputs) -> Part | None:
@@ -41,14 +47,36 @@ def published_part(inputs: ReportInputs) -> Part | None:
     comparable: set[str] = set()
     if tested_on_official_split(evaluation):
         comparable = {result.key for result in results if result.split == "official"}
+    detailed = [result for result in results if result.aurocs]
+    shortest = [result for result in results if not result.aurocs]
     references = [
         Reference(
             key=result.key,
-            label=f"{result.key} ({_SHORT_SPLIT[result.split]})",
+            label=f"{result.key} ({SHORT_SPLITS[result.split]})",
             hollow=result.key not in comparable,
         )
-        for result in results
+        for result in (*detailed, *shortest)
     ]
+    picture = Picture(
+        name="published",
+        figure=plot_forest(
+            _forest_rows(evaluation, results), references=references, in_legend=len(detailed)
+        ),
+        text="AUC of each finding with its 95 % interval beside published AUCs",
+        caption="Published values have no intervals. Hollow marks: another split than the one "
+        "tested here, not comparable.",
+    )
+    return Part(
+        anchor="published",
+        title="Beside published results",
+        lead=["AUCs that papers report for the same findings on NIH ChestX-ray14."],
+        warnings=comparison_warnings(evaluation, results),
+        pictures=[picture],
+        tables=[_published_table(inputs), _sources_table(results)],
+    )
+
+
+def _forest_rows(evaluation: Evaluation, results: Sequence[PublishedResult]) -> list[ForestRow]:
     rows = [
         ForestRow(
             label=spoken(name),
@@ -59,37 +87,33 @@ def published_part(inputs: ReportInputs) -> Part | None:
         )
         for name, one in evaluation.findings.items()
     ]
+    rows.append(ForestRow(label="Means", heading=True))
     rows.append(
         ForestRow(
-            label=f"Mean of {len(evaluation.scored)}",
+            label=f"this model, {len(evaluation.scored)} findings",
             value=evaluation.mean_auroc,
             interval=evaluation.mean_auroc_ci95,
-            others={result.key: result.mean_auroc for result in results},
             strong=True,
         )
     )
-    meaning = "hollow marks are not comparable with this model" if len(comparable) < len(results) else ""
-    picture = Picture(
-        name="published",
-        figure=plot_forest(rows, references=references),
-        text="AUC of each finding with its 95 % interval beside published AUCs",
-        caption=f"Published values are without intervals; {meaning or 'all on the same split'}.",
-    )
-    return Part(
-        anchor="published",
-        title="Beside published results",
-        lead=["AUCs that papers report for the same findings on NIH ChestX-ray14."],
-        warnings=comparison_warnings(evaluation, results),
-        pictures=[picture],
-        tables=[_sources_table(results), _published_table(inputs)],
-    )
+    rows += [
+        ForestRow(
+            label=result.key,
+            note=f"{result.mean_auroc:.3f}, {SHORT_SPLITS[result.split]}",
+            others={result.key: result.mean_auroc},
+        )
+        for result in results
+    ]
+    return rows
 
 
 def curves_part(inputs: ReportInputs) -> Part:
     """ROC curves, and precision-recall curves where they were computed."""
     evaluation = inputs.evaluation
     banded = any(curve is not None and curve.roc.low for curve in inputs.curves.values())
-    shade = " The shade holds 95 % of the bootstrap draws of patients at each place." if banded else ""
+    shade = (
+        " The shade holds 95 % of the bootstrap draws of patients at each place." if banded else ""
+    )
     pictures = [
         Picture(
             name="roc",
@@ -100,20 +124,20 @@ def curves_part(inputs: ReportInputs) -> Part:
         )
     ]
     if inputs.curves:
-        reasons = {name: why_undefined(one) for name, one in _with_any(evaluation).items()}
         pictures.append(
             Picture(
                 name="precision_recall",
-                figure=plot_precision_recall(inputs.curves, reasons),
+                figure=plot_precision_recall(evaluation, inputs.curves),
                 text="One precision-recall curve per finding",
-                caption="AP is the average precision (area under the curve). The dashed line is "
-                "guessing, which has the prevalence as its precision: judge AP by its distance "
+                caption="AUPRC is the area under the curve (average precision). The dashed line is "
+                "guessing, which has the prevalence as its precision: judge AUPRC by its distance "
                 f"from that line, not by its size.{shade}",
             )
         )
     lead = [
-        "Left to right, each ROC curve trades false alarms for found cases. A rare finding can have "
-        "a good ROC curve and still give mostly false alarms; the precision-recall curve shows that."
+        "Left to right, each ROC curve trades false alarms for found cases. A rare finding can "
+        "have a good ROC curve and still give mostly false alarms; the precision-recall curve "
+        "shows that."
     ]
     return Part(anchor="roc", title="Curves", lead=lead if inputs.curves else (), pictures=pictures)
 
@@ -123,56 +147,62 @@ def _with_any(evaluation: Evaluation) -> dict[str, FindingResult]:
     return {**evaluation.findings, **({ANY_FINDING: evaluation.any_finding} if several else {})}
 
 
-_SHORT_SPLIT = {"official": "official split", "patient": "random by patient", "image": "by image"}
-
-
-def _findings_table(evaluation: Evaluation, inputs: ReportInputs) -> Table:
+def _findings_table(evaluation: Evaluation) -> Table:
     columns = [
         Column(key="finding", label="Finding", form="finding"),
-        Column(key="positives", label="Images with it", form="count"),
-        Column(key="images", label="Label known", form="count"),
-        Column(key="prevalence", label="Prevalence", form="percent", where_none="unknown"),
+        Column(key="positives", label="Images with it", form="count", where_none=""),
+        Column(key="images", label="Label known", form="count", where_none=""),
+        Column(key="prevalence", label="Prevalence", form="percent", where_none=""),
         Column(key="auroc", label="AUC", form="estimate", digits=3),
+        Column(key="auprc", label="AUPRC", form="estimate", digits=3),
+        Column(key="brier", label="Brier score", form="estimate", digits=3),
+        Column(key="log_loss", label="Log loss", form="estimate", digits=3),
     ]
-    if inputs.average_precision:
-        columns.append(Column(key="auprc", label="AUPRC", form="estimate", digits=3))
-    rows: list[Mapping[str, Cell]] = []
-    for name, result in _with_any(evaluation).items():
-        row: dict[str, Cell] = {
+    rows: list[Mapping[str, Cell]] = [
+        {
             "finding": name,
             "positives": result.positives,
             "images": result.images,
             "prevalence": result.prevalence,
-            "auroc": Estimate(value=result.auroc, interval=result.auroc_ci95),
+            **{key: _estimate(result, key) for key in METRICS},
         }
-        if inputs.average_precision:
-            row["auprc"] = inputs.average_precision.get(name)
-        rows.append(row)
+        for name, result in _with_any(evaluation).items()
+    ]
     several = len(evaluation.findings) > 1
-    if several:
-        rows.append(_mean_row(evaluation, columns))
+    averages = {f"Mean of {len(evaluation.scored)} scored": evaluation.macro} if several else {}
+    if several and evaluation.prevalence_weighted:
+        averages["Mean weighted by prevalence"] = evaluation.prevalence_weighted
+    for name, average in averages.items():
+        rows.append(
+            {
+                "finding": name,
+                **dict.fromkeys(("positives", "images", "prevalence")),
+                **{key: _average(average, key) for key in METRICS},
+            }
+        )
     return Table(
         name="findings",
         columns=columns,
         rows=rows,
-        totals=2 if several else 0,
+        totals=len(averages) + several,
         caption=_findings_caption(evaluation),
     )
 
 
-def _mean_row(evaluation: Evaluation, columns: list[Column]) -> dict[str, Cell]:
-    row: dict[str, Cell] = {column.key: "" for column in columns}
-    row["finding"] = f"Mean of {len(evaluation.scored)} scored"
-    row["auroc"] = Estimate(value=evaluation.mean_auroc, interval=evaluation.mean_auroc_ci95)
-    if "auprc" in row:
-        row["auprc"] = None
-    return row
+def _estimate(result: FindingResult, key: str) -> Estimate:
+    return Estimate(value=getattr(result, key), interval=getattr(result, f"{key}_ci95"))
+
+
+def _average(average: Mapping[str, Measured], key: str) -> Estimate | None:
+    one = average.get(key)
+    return None if one is None else Estimate(value=one.value, interval=one.ci95)
 
 
 def _findings_caption(evaluation: Evaluation) -> str:
     told = [
         "AUC is the chance that a radiograph with the finding gets a higher score than one "
-        "without it."
+        "without it; AUPRC the mean precision over all sensitivities, to be judged beside the "
+        "prevalence; Brier score and log loss are errors of the probabilities, 0 is perfect."
     ]
     if evaluation.num_resamples:
         unit = "images" if evaluation.num_patients is None else "patients"
@@ -188,7 +218,7 @@ def _findings_caption(evaluation: Evaluation) -> str:
     return " ".join(told)
 
 
-def _sources_table(results: list[PublishedResult] | tuple[PublishedResult, ...]) -> Table:
+def _sources_table(results: Sequence[PublishedResult]) -> Table:
     return Table(
         name="published_sources",
         columns=[
@@ -197,13 +227,13 @@ def _sources_table(results: list[PublishedResult] | tuple[PublishedResult, ...])
             Column(key="mean_auroc", label="Mean AUC", form="number", digits=3),
             Column(key="model", label="Model"),
             Column(key="citation", label="Citation"),
-            Column(key="source", label="Read from"),
+            Column(key="source", label="Read from", hidden=True),
             Column(key="note", label="Note"),
         ],
         rows=[
             {
                 "result": result.key,
-                "split": SPLIT_WORDS[result.split],
+                "split": SHORT_SPLITS[result.split],
                 "mean_auroc": result.mean_auroc,
                 "model": result.model,
                 "citation": result.citation,
@@ -236,7 +266,9 @@ def _published_table(inputs: ReportInputs) -> Table:
     rows.append(
         {
             "finding": "Mean",
-            "this_model": Estimate(value=evaluation.mean_auroc, interval=evaluation.mean_auroc_ci95),
+            "this_model": Estimate(
+                value=evaluation.mean_auroc, interval=evaluation.mean_auroc_ci95
+            ),
             **{r.key: r.mean_auroc for r in detailed},
         }
     )

@@ -113,7 +113,7 @@ def _details(inputs: ReportInputs) -> list[tuple[str, str]]:
         ("Start weights", f"{start.get('kind', '')} {start.get('source', '')}".strip()),
         ("Weights, SHA-256", model.digest),
         ("Made with", ", ".join(f"{name} {version}" for name, version in versions.items())),
-        ("Probabilities", "calibrated on validation patients" if inputs.calibrated else _RAW),
+        ("Probabilities", "calibrated" if inputs.calibrated else _RAW),
         ("Owner, contact, licence", TO_COMPLETE),
     ]
     return [(name, value) for name, value in facts if value]
@@ -141,11 +141,9 @@ def _metrics(inputs: ReportInputs) -> list[str]:
     told = ["Area under the ROC curve per finding, and its mean over the findings."]
     if evaluation.num_resamples:
         told.append(f"95 % intervals by {evaluation.num_resamples:,} bootstrap draws of {unit}.")
-    if inputs.operating_points:
-        frozen = "frozen on validation patients" if inputs.thresholds_frozen else "not frozen"
-        told.append(f"Sensitivity, specificity, PPV and NPV at thresholds ({frozen}).")
-    if inputs.calibration:
-        told.append("Expected calibration error and Brier score.")
+    if any(one.operating_points for one in evaluation.findings.values()):
+        told.append("Sensitivity, specificity, PPV and NPV at thresholds frozen beforehand.")
+    told.append("Average precision, Brier score, log loss and expected calibration error.")
     return told
 
 
@@ -158,7 +156,7 @@ def _evaluation_data(inputs: ReportInputs) -> list[str]:
     if leak is not None:
         told.append(f"Tested patients who also are in the training images: {leak:,}.")
     told.append(
-        "Labels were taken as given; those mined from reports, as in the NIH data, hold many errors."
+        "Labels were taken as given; those mined from reports, as in the NIH data, hold errors."
     )
     return told
 

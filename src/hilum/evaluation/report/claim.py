@@ -91,8 +91,8 @@ def claim_markdown(title: str, items: Sequence[ClaimItem]) -> str:
         f"# CLAIM checklist: {_cell(title)}",
         "",
         "Checklist for Artificial Intelligence in Medical Imaging, 2024 update (Tejani et al.,",
-        "Radiology: Artificial Intelligence 2024;6(4):e240300). Filled from the run where it knows:",
-        f"{filled} of {len(items)} items. Check every answer against the manuscript.",
+        "Radiology: Artificial Intelligence 2024;6(4):e240300). Filled from the run where it",
+        f"knows: {filled} of {len(items)} items. Check every answer against the manuscript.",
         "",
         "| No. | Section | Item | In this study |",
         "|---|---|---|---|",
@@ -173,11 +173,11 @@ def _training_told(training: Mapping[str, Any]) -> str:
 
 def _result_answers(inputs: ReportInputs) -> dict[int, str]:
     evaluation = inputs.evaluation
+    points = any(one.operating_points for one in evaluation.findings.values())
     found = {
         28: "AUC per finding and its mean"
-        + ("; average precision" if inputs.average_precision or inputs.curves else "")
-        + ("; sensitivity, specificity, PPV, NPV" if inputs.operating_points else "")
-        + ("; ECE and Brier score." if inputs.calibration else "."),
+        + "; average precision, Brier score, log loss, ECE"
+        + ("; sensitivity, specificity, PPV, NPV at frozen thresholds." if points else "."),
         32: f"{evaluation.num_images:,} radiographs"
         + ("" if evaluation.num_patients is None else f" of {evaluation.num_patients:,} patients")
         + " kept apart for testing; report, parts Findings and Curves.",
@@ -199,7 +199,9 @@ def _result_answers(inputs: ReportInputs) -> dict[int, str]:
     if any(example.overlay is not None for example in inputs.examples) or inputs.localisation:
         found[31] = "Heat maps; report, parts Cases and Where the model looks."
     if any(example.finding for example in inputs.examples):
-        found[39] = "The surest false alarms and misses are shown; report, parts Cases and Confusion."
+        found[39] = (
+            "The surest false alarms and misses are shown; report, parts Cases and Confusion."
+        )
     return {number: answer for number, answer in found.items() if answer}
 
 

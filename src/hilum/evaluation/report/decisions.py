@@ -2,66 +2,52 @@
 
 from collections.abc import Mapping, Sequence
 
+from hilum.evaluation.confusion import RATES, OperatingResult
 from hilum.evaluation.cooccurrence import Cooccurrence
-from hilum.evaluation.curves import plot_confusion, plot_reliability
-from hilum.evaluation.figures import number, spoken
-from hilum.evaluation.report.inputs import Calibration, OperatingPoint, ReportInputs
+from hilum.evaluation.curves import FEW_IMAGES, plot_confusion, plot_reliability
+from hilum.evaluation.figures import spoken
+from hilum.evaluation.reliability import Reliability
+from hilum.evaluation.report.inputs import ReportInputs
 from hilum.evaluation.report.parts import Part, Picture
-from hilum.evaluation.report.tables import Cell, Column, Table
+from hilum.evaluation.report.tables import Cell, Column, Estimate, Table
 
 __all__ = ["calibration_part", "cooccurrence_part", "operating_points_part"]
 
-FEW_IMAGES = 5  # a share of fewer is not worth a sentence
-
 
 def operating_points_part(inputs: ReportInputs) -> Part | None:
-    """Sensitivity, specificity and predictive values at thresholds; None without any."""
-    points = inputs.operating_points
-    if not points:
+    """Sensitivity, specificity and predictive values at frozen thresholds; None without any."""
+    results = inputs.evaluation.findings
+    names = list(dict.fromkeys(name for one in results.values() for name in one.operating_points))
+    if not names:
         return None
-    frozen = all(point.frozen for point in points)
+    without = [spoken(name) for name, one in results.items() if not one.operating_points]
     lead = [
-        "At a threshold the score becomes a call. Sensitivity: the share of images with the finding "
-        "that are called. Specificity: the share of those without it that are not. PPV and NPV: "
-        "the share of calls, and of non-calls, that are right, at the prevalence of these images.",
+        "At a threshold the score becomes a call. Sensitivity: the share of images with the "
+        "finding that are called. Specificity: the share of those without it that are not. PPV "
+        "and NPV: the share of calls, and of non-calls, that are right.",
+        f"The thresholds were {inputs.fitted_on or 'chosen'} and frozen before these images were "
+        "scored, so sensitivity and specificity need not meet the rule exactly.",
     ]
-    if frozen:
-        lead.append(
-            "The thresholds were chosen on validation patients and frozen before these images "
-            "were scored, so sensitivity and specificity need not match the rule exactly."
-        )
-    warnings = [] if frozen else [_NOT_FROZEN]
+    warnings = []
+    if without:
+        warnings.append(f"No threshold could be chosen for {', '.join(without)}.")
     return Part(
         anchor="operating-points",
         title="Operating points",
         lead=lead,
         warnings=warnings,
-        tables=[_points_table(points)],
+        tables=[_points_table(inputs, names), _prevalence_table(inputs, names[0])],
     )
-
-
-_NOT_FROZEN = (
-    "The bundle has no frozen thresholds. Those here were chosen on the tested images themselves: "
-    "they describe the curves, and promise nothing for other images."
-)
 
 
 def calibration_part(inputs: ReportInputs) -> Part | None:
     """Reliability diagrams and calibration errors; None without any."""
-    results = inputs.calibration
-    if not results:
+    results = {name: one.reliability for name, one in inputs.evaluation.findings.items()}
+    if not any(results.values()):
         return None
-    how = (
-        "The scores were calibrated on validation patients."
-        if inputs.calibrated
-        else "The scores were not calibrated: 0.8 need not mean that 8 of 10 such patients have it."
-    )
     picture = Picture(
         name="reliability",
-        figure=plot_reliability(
-            {one.finding: list(one.bins) for one in results},
-            {one.finding: f"ECE {number(one.ece.value, 3)}" for one in results},
-        ),
+        figure=plot_reliability(results),
         text="One reliability diagram per finding",
         caption="Each point is a bin of images; its area shows how many. On the diagonal the "
         "probabilities can be taken at their word; below it they are too high. Lines are 95 % "
@@ -70,10 +56,22 @@ def calibration_part(inputs: ReportInputs) -> Part | None:
     return Part(
         anchor="calibration",
         title="Calibration",
-        lead=[how],
+        lead=[_calibrated(inputs)],
         pictures=[picture],
         tables=[_calibration_table(results), _bins_table(results)],
     )
+
+
+def _calibrated(inputs: ReportInputs) -> str:
+    raw = [name for name in inputs.evaluation.findings if name not in inputs.calibrated]
+    if not inputs.calibrated:
+        return (
+            "The scores were not calibrated: 0.8 need not mean that 8 of 10 such patients have it."
+        )
+    told = f"The probabilities were calibrated, {inputs.fitted_on or 'on other patients'}."
+    if raw:
+        told += f" Not calibrated, for want of patients: {', '.join(map(spoken, raw))}."
+    return told
 
 
 def cooccurrence_part(inputs: ReportInputs) -> Part | None:
@@ -83,7 +81,7 @@ def cooccurrence_part(inputs: ReportInputs) -> Part | None:
         return None
     origin = (
         "at the frozen thresholds"
-        if inputs.thresholds_frozen
+        if any(one.operating_points for one in inputs.evaluation.findings.values())
         else "at thresholds that call 10 % of the tested images without the finding"
     )
     picture = Picture(
@@ -91,7 +89,8 @@ def cooccurrence_part(inputs: ReportInputs) -> Part | None:
         figure=plot_confusion(table),
         text="How often each absent finding is called, by the finding that is present",
         caption="Per cent of the images that lack the row's finding and have the column's. "
-        '"nothing": images on which every finding is known to be absent. A dash: no such image.',
+        '"nothing": images on which every finding is known to be absent. '
+        f"Blank: fewer than {FEW_IMAGES} such images.",
     )
     return Part(
         anchor="cooccurrence",
@@ -122,86 +121,121 @@ def _worst_pairs(table: Cooccurrence) -> list[str]:
     ]
 
 
-def _points_table(points: Sequence[OperatingPoint]) -> Table:
-    rows: list[Mapping[str, Cell]] = [
-        {
-            "finding": point.finding,
-            "rule": point.rule,
-            "threshold": point.threshold,
-            "sensitivity": point.sensitivity,
-            "specificity": point.specificity,
-            "ppv": point.ppv,
-            "npv": point.npv,
-            "f1": point.f1,
-            "frozen": "yes" if point.frozen else "no",
-        }
-        for point in points
-    ]
+def _points_table(inputs: ReportInputs, names: Sequence[str]) -> Table:
+    rows: list[Mapping[str, Cell]] = []
+    for rule in names:
+        for finding, one in inputs.evaluation.findings.items():
+            point = one.operating_points.get(rule)
+            if point is not None:
+                rates = {key: _rate(point, key) for key in RATES}
+                words = inputs.rules.get(rule, rule)
+                row: dict[str, Cell] = {
+                    "rule": words,
+                    "finding": finding,
+                    "threshold": point.threshold,
+                }
+                rows.append({**row, **rates})
+    others = [inputs.rules.get(rule, rule) for rule in names[1:]]
+    labels = ("Sensitivity", "Specificity", "PPV", "NPV", "F1", "LR+", "LR-")
     return Table(
         name="operating_points",
         columns=[
+            Column(key="rule", label="Threshold for", form="group"),
             Column(key="finding", label="Finding", form="finding"),
-            Column(key="rule", label="Threshold for"),
             Column(key="threshold", label="Threshold", form="number", digits=3),
-            Column(key="sensitivity", label="Sensitivity", form="estimate"),
-            Column(key="specificity", label="Specificity", form="estimate"),
-            Column(key="ppv", label="PPV", form="estimate"),
-            Column(key="npv", label="NPV", form="estimate"),
-            Column(key="f1", label="F1", form="number"),
-            Column(key="frozen", label="Frozen"),
+            *(
+                Column(key=key, label=label, form="estimate")
+                for key, label in zip(RATES, labels, strict=True)
+            ),
         ],
         rows=rows,
-        caption="Below each value its 95 % interval, where there is one.",
+        shown=sum(row["rule"] == rows[0]["rule"] for row in rows),
+        caption="Below each value its 95 % interval. LR+ and LR-: how much a call, and a non-call, "
+        "multiply the odds of the finding. PPV and NPV hold for the prevalence of these images."
+        + (f" In the file: also the thresholds for {', '.join(others)}." if others else ""),
     )
 
 
-def _calibration_table(results: Sequence[Calibration]) -> Table:
+def _rate(point: OperatingResult, key: str) -> Estimate:
+    return Estimate(value=point.rates[key], interval=point.ci95[key])
+
+
+def _prevalence_table(inputs: ReportInputs, rule: str) -> Table:
+    points = {
+        name: one.operating_points[rule]
+        for name, one in inputs.evaluation.findings.items()
+        if rule in one.operating_points
+    }
+    shares = [row.prevalence for row in next(iter(points.values())).at_prevalence]
+    kinds = (("ppv", "PPV"), ("npv", "NPV"))
+    columns = [
+        Column(
+            key=f"{key}_at_{100 * share:g}", label=f"{label} at {100 * share:g} %", form="estimate"
+        )
+        for key, label in kinds
+        for share in shares
+    ]
+    rows: list[Mapping[str, Cell]] = []
+    for name, point in points.items():
+        row: dict[str, Cell] = {"finding": name}
+        for at in point.at_prevalence:
+            share = f"{100 * at.prevalence:g}"
+            row[f"ppv_at_{share}"] = Estimate(value=at.ppv, interval=at.ppv_ci95)
+            row[f"npv_at_{share}"] = Estimate(value=at.npv, interval=at.npv_ci95)
+        rows.append(row)
+    words = inputs.rules.get(rule, rule)
+    return Table(
+        name="predictive_values",
+        columns=[Column(key="finding", label="Finding", form="finding"), *columns],
+        rows=rows,
+        plain_estimates=True,
+        caption=f"What the same thresholds ({words}) would give where the finding is rarer or more "
+        "frequent; intervals are in predictive_values.csv.",
+    )
+
+
+def _calibration_table(results: Mapping[str, Reliability | None]) -> Table:
+    """For CSV and JSON: the picture shows it to people."""
     return Table(
         name="calibration",
         columns=[
             Column(key="finding", label="Finding", form="finding"),
-            Column(key="ece", label="ECE", form="estimate", digits=3),
+            Column(key="ece", label="ECE", form="number", digits=3),
             Column(key="ece_debiased", label="ECE, bias removed", form="number", digits=3),
-            Column(key="brier", label="Brier score", form="estimate", digits=3),
+            Column(key="squared_error", label="Squared error", form="number", digits=4),
         ],
         rows=[
             {
-                "finding": one.finding,
-                "ece": one.ece,
-                "ece_debiased": one.ece_debiased,
-                "brier": one.brier,
+                "finding": name,
+                "ece": None if one is None else one.ece,
+                "ece_debiased": None if one is None else one.ece_debiased,
+                "squared_error": None if one is None else one.squared_error,
             }
-            for one in results
+            for name, one in results.items()
         ],
-        caption="ECE: mean distance from the diagonal, over images. Few images alone make it "
-        "larger than 0; the bias is what a perfectly calibrated model would show. Brier: mean "
-        "squared error of the probability.",
+        shown=0,
+        caption="ECE: mean distance from the diagonal, over images. Chance alone makes it larger "
+        "than 0; less bias: without what a perfect model would show in so few images.",
     )
 
 
-def _bins_table(results: Sequence[Calibration]) -> Table:
+def _bins_table(results: Mapping[str, Reliability | None]) -> Table:
     """For CSV and JSON: the picture shows it to people."""
+    keys = ("mean_probability", "share", "standard_error", "images")
     return Table(
         name="calibration_bins",
         columns=[
             Column(key="finding", label="Finding", form="finding"),
-            Column(key="predicted", label="Mean probability", form="number"),
-            Column(key="observed", label="Share with it", form="number"),
-            Column(key="low", label="Low", form="number"),
-            Column(key="high", label="High", form="number"),
+            Column(key="mean_probability", label="Mean probability", form="number"),
+            Column(key="share", label="Share with it", form="number"),
+            Column(key="standard_error", label="Standard error", form="number"),
             Column(key="images", label="Images", form="count"),
         ],
         rows=[
-            {
-                "finding": one.finding,
-                "predicted": predicted,
-                "observed": observed,
-                "low": None if interval is None else interval[0],
-                "high": None if interval is None else interval[1],
-                "images": images,
-            }
-            for one in results
-            for predicted, observed, interval, images in one.bins
+            {"finding": name, **dict(zip(keys, values, strict=True))}
+            for name, one in results.items()
+            if one is not None
+            for values in zip(*(getattr(one, key) for key in keys), strict=True)
         ],
         shown=0,
     )

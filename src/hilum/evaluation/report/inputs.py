@@ -21,12 +21,10 @@ from hilum.evaluation.result import Evaluation
 from hilum.evaluation.summary import DataFlow
 
 __all__ = [
-    "Calibration",
     "Disturbance",
     "Example",
     "Localisation",
     "ModelFacts",
-    "OperatingPoint",
     "OutOfDistribution",
     "ReportInputs",
     "Shortcut",
@@ -44,7 +42,8 @@ class Example:
         probabilities: per finding.
         labels: per finding 1, 0 or None for unknown; empty if there are none.
         finding: the finding it was picked for; empty for none.
-        note: what is seen, such as "missed: labelled with it, scored low".
+        kind: why it was picked: "hit", "false alarm", "miss"; empty for none.
+        note: one sentence about it.
         overlay: the same radiograph under a heat map of `finding`, uint8 (H, W, 3).
     """
 
@@ -53,6 +52,7 @@ class Example:
     probabilities: Mapping[str, float]
     labels: Mapping[str, float | None] = field(default_factory=dict)
     finding: str = ""
+    kind: str = ""
     note: str = ""
     overlay: npt.NDArray[np.uint8] | None = None
 
@@ -73,43 +73,6 @@ class ModelFacts:
     digest: str = ""
     preprocessing: Sequence[str] = ()
     provenance: Mapping[str, Any] = field(default_factory=dict)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class OperatingPoint:
-    """A finding at one threshold, measured on the test images.
-
-    Attributes:
-        rule: how the threshold was chosen, such as "specificity 0.90".
-        frozen: chosen on validation patients before these test images were seen.
-    """
-
-    finding: str
-    rule: str
-    threshold: float
-    sensitivity: Estimate
-    specificity: Estimate
-    ppv: Estimate
-    npv: Estimate
-    f1: float | None = None
-    frozen: bool = True
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Calibration:
-    """How far the probabilities of one finding can be taken at their word.
-
-    Attributes:
-        bins: (mean predicted, observed share, its interval, images); empty where undefined.
-        ece: expected calibration error, with its interval if computed.
-        ece_debiased: the same less what chance alone would give.
-    """
-
-    finding: str
-    bins: Sequence[tuple[float, float, Interval | None, int]]
-    ece: Estimate
-    ece_debiased: float | None = None
-    brier: Estimate = field(default_factory=lambda: Estimate(value=None))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -187,9 +150,10 @@ class ReportInputs:
         settings: how the result can be made again: seed, model, weights, preprocessing, versions.
         curves: bands by finding name and `ANY_FINDING`.
         published: results to show beside; empty where the data are of another kind.
-        average_precision: AUPRC by finding, with intervals.
-        calibrated: whether the scores are probabilities after calibration on validation patients.
-        reasons_missing: why something was not examined, by its name in `parts.NOT_EXAMINED`.
+        rules: what each operating point's threshold is for, by the name of its rule.
+        fitted_on: where thresholds and calibration come from; empty if the bundle has none.
+        calibrated: findings whose probabilities were calibrated.
+        reasons_missing: why something was not examined, by its name there.
     """
 
     evaluation: Evaluation
@@ -205,12 +169,10 @@ class ReportInputs:
     model: ModelFacts | None = None
     curves: Mapping[str, CurveBands | None] = field(default_factory=dict)
     published: Sequence[PublishedResult] = ()
-    average_precision: Mapping[str, Estimate] = field(default_factory=dict)
-    operating_points: Sequence[OperatingPoint] = ()
-    calibration: Sequence[Calibration] = ()
-    calibrated: bool = False
+    rules: Mapping[str, str] = field(default_factory=dict)
+    fitted_on: str = ""
+    calibrated: Sequence[str] = ()
     cooccurrence: Cooccurrence | None = None
-    thresholds_frozen: bool = False
     subgroups: Sequence[Subgroup] = ()
     shortcuts: Sequence[Shortcut] = ()
     disturbances: Sequence[Disturbance] = ()

@@ -33,7 +33,7 @@ class Part:
         anchor: its `id` in the page.
         lead: sentences above pictures and tables: what this is and how to read it.
         warnings: sentences a reader must not miss.
-        new_page: starts a page in print.
+        tables_first: tables stand above the pictures.
     """
 
     anchor: str
@@ -42,7 +42,7 @@ class Part:
     warnings: Sequence[str] = ()
     pictures: Sequence[Picture] = ()
     tables: Sequence[Table] = ()
-    new_page: bool = False
+    tables_first: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

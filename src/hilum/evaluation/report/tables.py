@@ -15,7 +15,7 @@ from hilum.evaluation.bootstrap import Interval
 
 __all__ = ["Cell", "Column", "Estimate", "Form", "Table"]
 
-Form = Literal["text", "finding", "count", "percent", "number", "estimate"]
+Form = Literal["text", "finding", "group", "count", "percent", "number", "estimate"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -36,9 +36,11 @@ class Column:
     Attributes:
         key: its name in CSV and JSON.
         label: its heading for people.
-        form: how people see it: "percent" cells are shares between 0 and 1, "finding" cells names.
+        form: how people see it: "percent" cells are shares between 0 and 1, "finding" cells names,
+            a "group" cell is a heading above the rows that share it.
         digits: after the point, of numbers and estimates.
         where_none: what people see for None.
+        hidden: only in CSV and JSON.
     """
 
     key: str
@@ -46,6 +48,7 @@ class Column:
     form: Form = "text"
     digits: int = 2
     where_none: str = "undefined"
+    hidden: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -56,7 +59,8 @@ class Table:
         name: file name without ".csv", and key in report.json.
         caption: one or two sentences below it.
         totals: the last rows, set apart, such as a mean.
-        shown: rows that people see; all are in CSV and JSON. None for all.
+        shown: rows that people see; all are in CSV and JSON. None for all; 0 shows the caption.
+        plain_estimates: people see no intervals.
     """
 
     name: str
@@ -65,6 +69,7 @@ class Table:
     caption: str = ""
     totals: int = 0
     shown: int | None = None
+    plain_estimates: bool = False
 
     def __post_init__(self) -> None:
         keys = [column.key for column in self.columns]

@@ -1,13 +1,13 @@
-"""Parts about where and why the numbers may not hold: groups, shortcuts, disturbances, heat maps."""
+"""Parts about where and why the numbers may not hold: groups, shortcuts, disturbances, maps."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from hilum.evaluation.curves import plot_robustness
 from hilum.evaluation.figures import spoken
 from hilum.evaluation.forest import ForestRow, plot_forest
 from hilum.evaluation.report.inputs import ReportInputs, Subgroup
 from hilum.evaluation.report.parts import Part, Picture
-from hilum.evaluation.report.tables import Column, Estimate, Table
+from hilum.evaluation.report.tables import Cell, Column, Estimate, Table
 
 __all__ = [
     "localisation_part",
@@ -125,7 +125,7 @@ def robustness_part(inputs: ReportInputs) -> Part | None:
         text="Mean AUC under growing disturbance, one panel per disturbance",
         caption="Mean AUC over the findings. Dashed: the images as they are. Thin line: guessing.",
     )
-    rows = [
+    rows: list[Mapping[str, Cell]] = [
         {
             "disturbance": curve.name,
             "unit": curve.unit,
@@ -231,9 +231,7 @@ def _forest_row(group: Subgroup) -> ForestRow:
     if auroc.interval is not None:
         value += f" ({auroc.interval[0]:.2f} to {auroc.interval[1]:.2f})"
     note = f"{value}  n = {group.images:,}" + ("  differs" if group.flagged else "")
-    return ForestRow(
-        label=f"{group.group}", value=auroc.value, interval=auroc.interval, note=note
-    )
+    return ForestRow(label=f"{group.group}", value=auroc.value, interval=auroc.interval, note=note)
 
 
 def _flagged(groups: Sequence[Subgroup]) -> list[str]:
@@ -241,9 +239,11 @@ def _flagged(groups: Sequence[Subgroup]) -> list[str]:
     for group in groups:
         if group.flagged:
             found.setdefault((group.attribute, group.outcome), []).append(group.group)
+    named = {"mean": "mean AUC", "any finding": "AUC for any finding"}
     return [
-        f"By {attribute}, the intervals of {spoken(outcome)} do not overlap: {', '.join(names)}."
+        f"By {attribute}, the intervals of the {what} do not overlap: {', '.join(names)}."
         for (attribute, outcome), names in found.items()
+        for what in [named.get(outcome, f"AUC for {spoken(outcome)}")]
     ]
 
 

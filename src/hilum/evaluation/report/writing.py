@@ -1,80 +1,59 @@
-"""The report: one HTML file that works offline, prints well, and says what is not known.
+"""From an assembled report to files: the page, report.json, CSV tables, model card, checklist.
 
-Pictures and styles are inside the file; its content security policy forbids everything else. Parts
-that were not given are left out; parts that are undefined are shown as such. metrics.json is
-written beside it with the same numbers.
+Pictures and styles are inside the page; its content security policy forbids everything else.
 """
 
+import json
 import os
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+import re
+from collections.abc import Mapping
 from importlib.resources import files
 from pathlib import Path
 
 import jinja2
-import numpy as np
-import numpy.typing as npt
 
 from hilum.evaluation.figures import data_uri, figure_to_svg, number, spoken, with_interval
 from hilum.evaluation.pictures import plot_prediction
-from hilum.evaluation.plots import (
-    HistoryRow,
-    plot_aurocs,
-    plot_prevalence,
-    plot_roc,
-    plot_training,
-)
-from hilum.evaluation.result import Evaluation
-from hilum.evaluation.summary import FEW_POSITIVES, DataFlow, SplitCount, cautions, headlines
+from hilum.evaluation.report.assembly import Report, assemble
+from hilum.evaluation.report.card import TO_COMPLETE, card_markdown
+from hilum.evaluation.report.claim import claim_markdown
+from hilum.evaluation.report.document import report_document, report_schema
+from hilum.evaluation.report.inputs import Example, ReportInputs
+from hilum.evaluation.report.parts import Picture
+from hilum.evaluation.report.tables import Cell, Column, Estimate, Table
 from hilum.radiograph import REASONS
 
-__all__ = ["DataFlow", "Example", "ReportInputs", "SplitCount", "render_report", "write_report"]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class Example:
-    """One radiograph and what the model said.
-
-    Attributes:
-        name: shown above it; no patient's name.
-        pixels: uint8, (H, W) or (H, W, 3).
-        probabilities: per finding.
-        labels: per finding 1, 0 or None for unknown; empty if there are none.
-    """
-
-    name: str
-    pixels: npt.NDArray[np.uint8]
-    probabilities: Mapping[str, float]
-    labels: Mapping[str, float | None] = field(default_factory=dict)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class ReportInputs:
-    """All a report can show; only the evaluation is required.
-
-    Attributes:
-        subtitle: model, data and date in one line.
-        notes: sentences that a reader must not miss, shown above all else.
-        label_counts: images per finding over all splits, with their number in `label_images`.
-        history: one mapping per epoch: "train_loss", "valid_loss", "valid_mean_auroc", "lr",
-            "images_per_s"; None or missing where not measured.
-        settings: how the result can be made again: seed, model, weights, preprocessing, versions.
-    """
-
-    evaluation: Evaluation
-    title: str = "Chest radiograph classifier: evaluation"
-    subtitle: str = ""
-    notes: Sequence[str] = ()
-    flow: DataFlow = field(default_factory=DataFlow)
-    label_counts: Mapping[str, int] = field(default_factory=dict)
-    label_images: int = 0
-    history: Sequence[HistoryRow] = ()
-    examples: Sequence[Example] = ()
-    settings: Mapping[str, object] = field(default_factory=dict)
+__all__ = ["render_report", "write_report"]
 
 
 def render_report(inputs: ReportInputs) -> str:
-    """Return the report as one HTML text without references to anything outside itself."""
+    """Return the report as one HTML text that loads nothing from outside itself."""
+    return _render(assemble(inputs))
+
+
+def write_report(directory: str | Path, inputs: ReportInputs) -> Path:
+    """Write the report into `directory`, making it; return report.html's path.
+
+    Beside report.html: metrics.json (the evaluation), report.json and its schema, one CSV file per
+    table, model_card.md and claim_checklist.md. Each file appears whole or not at all, and replaces
+    one of the same name.
+    """
+    directory = Path(directory)
+    report = assemble(inputs)
+    html = _render(report)
+    directory.mkdir(parents=True, exist_ok=True)
+    for table in report.tables:
+        _replace(directory / f"{table.name}.csv", table.to_csv())
+    _replace(directory / "model_card.md", card_markdown(inputs.title, report.card))
+    _replace(directory / "claim_checklist.md", claim_markdown(inputs.title, report.claim))
+    _replace(directory / "report.schema.json", json.dumps(report_schema(), indent=2) + "\n")
+    _replace(directory / "report.json", _json(report_document(report)))
+    _replace(directory / "metrics.json", inputs.evaluation.to_json() + "\n")
+    _replace(directory / "report.html", html)
+    return directory / "report.html"
+
+
+def _render(report: Report) -> str:
     environment = jinja2.Environment(
         loader=jinja2.FunctionLoader(_template),
         autoescape=True,
@@ -84,29 +63,22 @@ def render_report(inputs: ReportInputs) -> str:
     )
     environment.filters |= {"spoken": spoken, "number": number, "percent": _percent}
     environment.filters |= {"with_interval": with_interval, "setting": _setting}
+    environment.filters |= {"cell": _cell, "interval_of": _interval_of, "source": _source}
+    environment.filters |= {"columns": _columns, "groups": _groups}
     return environment.get_template("report.html.j2").render(
-        inputs=inputs,
-        evaluation=inputs.evaluation,
-        headlines=headlines(inputs.evaluation),
-        cautions=cautions(inputs.evaluation, inputs.flow),
-        pictures=_pictures(inputs),
-        examples=[(example.name, _example_picture(example)) for example in inputs.examples],
-        few_positives=FEW_POSITIVES,
+        report=report,
+        inputs=report.inputs,
+        evaluation=report.inputs.evaluation,
+        cases=[(example, _example_source(example)) for example in report.inputs.examples],
         reasons=REASONS,
+        to_complete=TO_COMPLETE,
     )
 
 
-def write_report(directory: str | Path, inputs: ReportInputs) -> Path:
-    """Write report.html and metrics.json into `directory`, making it; return report.html's path.
-
-    Each file appears whole or not at all, and replaces one of the same name.
-    """
-    directory = Path(directory)
-    html = render_report(inputs)
-    directory.mkdir(parents=True, exist_ok=True)
-    _replace(directory / "metrics.json", inputs.evaluation.to_json() + "\n")
-    _replace(directory / "report.html", html)
-    return directory / "report.html"
+def _json(document: Mapping[str, object]) -> str:
+    """JSON with lists of numbers on one line."""
+    text = json.dumps(document, indent=2, allow_nan=False)
+    return re.sub(r'\[\n[^][{}"]*\]', lambda match: " ".join(match[0].split()), text) + "\n"
 
 
 def _replace(path: Path, text: str) -> None:
@@ -122,18 +94,53 @@ def _template(name: str) -> str:
     return (files("hilum.evaluation") / "templates" / name).read_text(encoding="utf-8")
 
 
-def _pictures(inputs: ReportInputs) -> dict[str, str]:
-    figures = {"roc": plot_roc(inputs.evaluation), "aurocs": plot_aurocs(inputs.evaluation)}
-    if inputs.label_counts and inputs.label_images:
-        figures["prevalence"] = plot_prevalence(inputs.label_counts, inputs.label_images)
-    if inputs.history:
-        figures["training"] = plot_training(inputs.history)
-    return {name: data_uri(figure_to_svg(figure)) for name, figure in figures.items()}
+def _source(picture: Picture) -> str:
+    return data_uri(figure_to_svg(picture.figure))
 
 
-def _example_picture(example: Example) -> str:
-    figure = plot_prediction(example.pixels, example.probabilities, labels=example.labels)
+def _example_source(example: Example) -> str:
+    figure = plot_prediction(
+        example.pixels,
+        example.probabilities,
+        labels=example.labels,
+        overlay=example.overlay,
+        finding=example.finding,
+    )
     return data_uri(figure_to_svg(figure))
+
+
+def _columns(table: Table) -> list[Column]:
+    """The columns people see; a group's is a heading above its rows instead."""
+    return [column for column in table.columns if column.form != "group" and not column.hidden]
+
+
+def _groups(table: Table) -> list[tuple[str, list[Mapping[str, Cell]]]]:
+    """The rows people see, under the heading they share; one without a heading for most tables."""
+    keys = [column.key for column in table.columns if column.form == "group"]
+    groups: dict[str, list[Mapping[str, Cell]]] = {}
+    for row in table.body:
+        groups.setdefault(str(row[keys[0]]) if keys else "", []).append(row)
+    return list(groups.items())
+
+
+def _cell(value: Cell, column: Column) -> str:
+    """What people read in a cell, without its interval."""
+    if isinstance(value, Estimate):
+        value = value.value
+    if value is None:
+        return column.where_none
+    if isinstance(value, str):
+        return spoken(value) if column.form == "finding" else value
+    if column.form == "count":
+        return f"{value:,}"
+    return _percent(value) if column.form == "percent" else number(value, column.digits)
+
+
+def _interval_of(value: Cell, column: Column) -> str:
+    if not isinstance(value, Estimate) or value.interval is None:
+        return ""
+    low, high = (number(end, column.digits) for end in value.interval)
+    return f"{low} to {high}"
 
 
 def _percent(share: float | None) -> str:
