@@ -212,7 +212,7 @@ def _print(
             writer.writerow([row.path, row.status, row.reason or "", *scores])
         elif form == "json":
             named = dict(zip(findings, row.probabilities, strict=False)) or None
-            record = {"path": str(row.path), "status": row.status, "reason": row.reason}
+            record: dict[str, Any] = {"path": str(row.path), "status": row.status, "reason": row.reason}
             record |= {"probabilities": named, "operating_point": _point(row, rules)}
             typer.echo(json.dumps(record))
         else:
