@@ -77,6 +77,9 @@ MEANINGS: dict[str, dict[str, str]] = {
         "mean_auroc_ci95": "[low, high], 95 % bootstrap interval over patients",
         "num_images": "images scored",
         "num_patients": "their patients; null if not known (each image then counts as one)",
+        "macro": "mean over the findings that have an AUC, by metric: auroc, auprc, brier, "
+        "log_loss, each with its _ci95",
+        "prevalence_weighted": "the same, each finding weighing as much as its prevalence",
         "findings": "by name, in label order",
         "findings.NAME.auroc": "exact AUC; null where the known labels have one value",
         "findings.NAME.auroc_ci95": "[low, high]; null with three or fewer patients of one kind",
@@ -85,6 +88,22 @@ MEANINGS: dict[str, dict[str, str]] = {
         "findings.NAME.prevalence": "positives / images",
         "findings.NAME.roc": "corners of the curve, at most 500: fpr, tpr, thresholds "
         "(the first threshold, above every score, is null)",
+        "findings.NAME.auprc": "average precision (area under the precision-recall curve); a model "
+        "that guesses gets `prevalence`",
+        "findings.NAME.auprc_ci95": "as auroc_ci95",
+        "findings.NAME.brier": "mean squared distance of probability and label",
+        "findings.NAME.brier_ci95": "as auroc_ci95",
+        "findings.NAME.log_loss": "mean -log(probability of what was there), natural logarithm",
+        "findings.NAME.log_loss_ci95": "as auroc_ci95",
+        "findings.NAME.pr": "corners of the precision-recall curve, at most 500: recall, "
+        "precision, thresholds (the first is null)",
+        "findings.NAME.reliability": "bins of equally many images by probability: images, "
+        "mean_probability, share (that has the finding), standard_error; ece, ece_debiased "
+        "(without what chance adds), squared_error (unbiased, may be negative); null as auroc",
+        "findings.NAME.operating_points": "by rule, at the bundle's frozen threshold: threshold, "
+        "true_positives, false_positives, false_negatives, true_negatives; sensitivity, "
+        "specificity, ppv, npv, f1, lr_positive, lr_negative, each with its _ci95; at_prevalence: "
+        "lists of ppv and npv at other prevalences",
         "any_finding": "all findings folded into one, fields as under findings.NAME",
         "by_view": "by view (PA, AP, unknown), most images first",
         "by_view.VIEW.images": "images of this view",
@@ -109,6 +128,11 @@ MEANINGS: dict[str, dict[str, str]] = {
         "weights_sha256": "SHA-256 of weights.safetensors",
         "provenance": "settings, start weights, versions, split rule, counts of the data",
         "metrics": "epoch, valid_loss, valid_mean_auroc of the epoch kept",
+        "decision_rules": "what turns scores into decisions, null where none could be fitted: "
+        "split, images, patients (what it was fitted on); calibration by finding: method, slope, "
+        "intercept, positive_patients, negative_patients, note; operating_points, the default one "
+        "first: rule, description, thresholds by finding (on calibrated probabilities; present at "
+        "or above; null where none could be chosen), images, patients, notes",
     },
     "cache manifest": {
         "format_version": "readers refuse versions they do not know",
@@ -238,8 +262,19 @@ def schema_page() -> str:
         _table(
             column,
             [
-                ["`prediction`", "`array<float>`", "probability per finding, in model order"],
+                [
+                    "`prediction`",
+                    "`array<float>`",
+                    "probability per finding, in model order; calibrated where the bundle holds a "
+                    "calibration",
+                ],
                 ["`prediction_error`", "`string`", "why there is no prediction; null where one is"],
+                [
+                    "`predicted_findings`",
+                    "`array<string>`",
+                    "findings called present at the bundle's default operating point; null without "
+                    "prediction or thresholds",
+                ],
             ],
         ),
         "## metrics.json",

@@ -31,7 +31,7 @@ def drawn(random, images, *, slope=1.0, intercept=0.0):
 
 
 class Logits(ClassifierMixin, BaseEstimator):
-    """A classifier whose decision is the number it is given; scikit-learn wants one to calibrate."""
+    """Decides by the number it is given; scikit-learn calibrates classifiers only."""
 
     def __init__(self):
         self.classes_ = np.array([0, 1])
@@ -157,9 +157,9 @@ def test_saturated_scores_stay_finite():
 def test_wrong_calibrations_are_refused():
     with pytest.raises(InvalidValueError, match="slope"):
         FindingCalibration(method="platt", slope=-1.0)
+    two = Calibration(findings=dict.fromkeys("AB", FindingCalibration(method="none")))
     with pytest.raises(InvalidValueError, match="2 findings"):
-        untouched = FindingCalibration(method="none")
-        Calibration(findings={"A": untouched, "B": untouched}).apply(np.zeros((3, 1)))
+        two.apply(np.zeros((3, 1)))
     with pytest.raises(InvalidValueError, match="calibration must be"):
         Calibration.from_json({"A": {"curve": 1}})
 
@@ -187,6 +187,12 @@ def test_rules_are_thresholds_on_calibrated_probabilities(table):
         expected = [n for n, p in zip("AB", row, strict=True) if p >= rules.default.thresholds[n]]
         assert rules.present(row) == expected
     assert "1 of 2 findings calibrated" in str(rules)
+
+
+def test_without_any_threshold_nothing_is_called_absent_either():
+    rules = fit_decision_rules(["A"], [0.0, 0.0, 1.0], [0.1, 0.2, 0.9])
+    assert rules.default.thresholds == {"A": None}
+    assert rules.present(np.array([0.01])) is None
 
 
 def test_rules_survive_json_and_know_their_operating_points(table):

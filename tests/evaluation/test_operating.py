@@ -109,7 +109,7 @@ def test_findings_without_enough_patients_have_no_threshold_and_a_note():
     assert np.isnan(point.as_array()).tolist() == [False, True, True]
     at = fit_operating_point(("A", "B", "C"), labels, scores, AtSpecificity(specificity=0.9))
     assert at.thresholds["B"] is not None, "a specificity is decided by those without the finding"
-    assert "needs a patient with the finding and 20 without" in at.notes["C"]
+    assert "needs a patient with the finding and 10 without" in at.notes["C"]
 
 
 def test_images_of_one_patient_count_once():

@@ -139,7 +139,10 @@ def info(
         typer.echo(json.dumps(facts, indent=1))
         return
     table = Table(show_header=False, box=None, padding=(0, 2))
-    facts["decision_rules"] = facts["decision_rules"] or NO_RULES
+    facts["decision_rules"] = NO_RULES
+    if loaded.decision_rules is not None:
+        facts["decision_rules"] = str(loaded.decision_rules)
+        facts |= _told(loaded.decision_rules)
     for name, value in _flat(facts):
         table.add_row(name, Text(value))
     Console().print(table)
@@ -212,7 +215,11 @@ def _print(
             writer.writerow([row.path, row.status, row.reason or "", *scores])
         elif form == "json":
             named = dict(zip(findings, row.probabilities, strict=False)) or None
-            record: dict[str, Any] = {"path": str(row.path), "status": row.status, "reason": row.reason}
+            record: dict[str, Any] = {
+                "path": str(row.path),
+                "status": row.status,
+                "reason": row.reason,
+            }
             record |= {"probabilities": named, "operating_point": _point(row, rules)}
             typer.echo(json.dumps(record))
         else:
@@ -258,6 +265,20 @@ def _bar(value: float, threshold: float | None) -> str:
     if threshold is not None:
         cells[min(BAR_CELLS - 1, int(threshold * BAR_CELLS))] = "│"
     return "".join(cells)
+
+
+def _told(rules: "DecisionRules") -> dict[str, Any]:
+    """Calibration and thresholds as a person reads them, a line for each."""
+    return {
+        "calibration": {name: str(each) for name, each in rules.calibration.findings.items()},
+        "thresholds": {
+            point.name: [
+                f"{name} {'none' if value is None else f'{value:.4f}'}"
+                for name, value in point.thresholds.items()
+            ]
+            for point in rules.operating_points
+        },
+    }
 
 
 def _flat(value: Any, prefix: str = "") -> Iterator[tuple[str, str]]:

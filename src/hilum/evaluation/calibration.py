@@ -48,6 +48,11 @@ class FindingCalibration:
         known = self.method in ("platt", "temperature", "none")
         require(known, "method", "platt, temperature or none", self.method)
 
+    def __str__(self) -> str:
+        if self.method == "none":
+            return f"none; {self.note}" if self.note else "none"
+        return f"{self.method}, slope {self.slope:.3f}, intercept {self.intercept:.3f}"
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Calibration:
