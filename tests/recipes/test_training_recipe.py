@@ -49,8 +49,11 @@ def test_an_ingested_table_trains_and_the_bundle_tells_its_origin(
     assert bundle.provenance["split"]["seed"] == 2
     assert {split["name"] for split in bundle.provenance["splits"]} == {"train", "valid", "test"}
     assert json.loads((tmp_path / "run/history.json").read_text()) == fitted.history.to_json()
+    assert bundle.decision_rules == fitted.bundle.decision_rules
     again = continue_training(spark, out, show_progress=False)
     assert again.history == fitted.history
+    assert again.bundle.provenance["decision_rules"] == bundle.provenance["decision_rules"]
+    assert again.bundle.decision_rules == bundle.decision_rules
     with pytest.raises(InvalidValueError, match="resume"):
         train(spark, data, out, estimator, RULE, source={})
 

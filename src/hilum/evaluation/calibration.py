@@ -48,6 +48,11 @@ class FindingCalibration:
         known = self.method in ("platt", "temperature", "none")
         require(known, "method", "platt, temperature or none", self.method)
 
+    def __str__(self) -> str:
+        if self.method == "none":
+            return f"none; {self.note}" if self.note else "none"
+        return f"{self.method}, slope {self.slope:.3f}, intercept {self.intercept:.3f}"
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Calibration:
@@ -58,8 +63,8 @@ class Calibration:
     def apply(self, probabilities: npt.NDArray[Float]) -> npt.NDArray[Float]:
         """Return calibrated probabilities, same shape and type; computed in float64.
 
-        Images keep their order in every finding. Two probabilities may become equal where their
-        distance falls below what the type can tell (6e-8 near 1 for float32).
+        No two images change places in any finding. They may become equal where float32 cannot tell
+        them apart any more, which moves an AUC by less than 1e-6.
 
         Args:
             probabilities: (image, finding) or (finding,), from the network's sigmoid.

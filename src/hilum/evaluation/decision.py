@@ -68,12 +68,17 @@ class DecisionRules:
         require(name in named, "operating point", f"one of {', '.join(named)}", name)
         return named[name]
 
-    def present(self, probabilities: npt.NDArray[Any]) -> list[str]:
+    def present(self, probabilities: npt.NDArray[Any]) -> list[str] | None:
         """Return the findings called present in one image, in order.
 
+        A finding without a threshold is never called; None where no finding has one, because then
+        an empty list would look like a healthy patient.
+
         Args:
-            probabilities: (finding,), calibrated. A finding without a threshold is never called.
+            probabilities: (finding,), calibrated.
         """
+        if all(value is None for value in self.default.thresholds.values()):
+            return None
         called = np.asarray(probabilities, dtype=np.float64) >= self.default.as_array()
         return [name for name, yes in zip(self.findings, called.tolist(), strict=True) if yes]
 

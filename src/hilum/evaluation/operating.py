@@ -30,7 +30,6 @@ __all__ = [
 ]
 
 MIN_PATIENTS = 10  # of each kind, where a rule looks at both
-MIN_CALLED_NEGATIVES = 2  # patients above a specificity's threshold; fewer, and it is one patient's
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -57,7 +56,8 @@ class AtSpecificity:
 
     def lacking(self, evidence: Evidence) -> str:
         """Say what is missing to choose a threshold; empty if nothing is."""
-        needed = int(np.ceil(MIN_CALLED_NEGATIVES / (1 - self.specificity) - 1e-9))
+        # With fewer, the share of patients above the threshold cannot be so small.
+        needed = int(np.ceil(1 / (1 - self.specificity) - 1e-9))
         enough = evidence.negative_patients >= needed and evidence.positive_patients > 0
         return "" if enough else f"needs a patient with the finding and {needed} without"
 

@@ -93,7 +93,8 @@ class Predictor:
     def present(self, probabilities: npt.NDArray[np.float32]) -> list[str] | None:
         """Findings called present in one image at the default operating point, in order.
 
-        None where the bundle holds no thresholds or they do not apply (`calibrated=False`).
+        A finding without a threshold is never called. None where the bundle holds no threshold at
+        all, or they do not apply (`calibrated=False`).
         """
         if self.decision_rules is None:
             return None
