@@ -71,10 +71,15 @@ class ModelBundle:
         """Elements of all weight tensors, running statistics included."""
         return sum(tensor.numel() for tensor in self.weights.values())
 
+    @property
+    def digest(self) -> str:
+        """SHA-256 of weights.safetensors, which names this model whatever its directory."""
+        return storage.sha256_of(_stored_weights(self))
+
 
 def save_bundle(bundle: ModelBundle, url: str) -> None:
     """Write a bundle to a directory on any storage; the manifest comes last."""
-    data = save_tensors({name: t.detach().cpu().contiguous() for name, t in bundle.weights.items()})
+    data = _stored_weights(bundle)
     storage.write_bytes(storage.join(url, "weights.safetensors"), data)
     manifest = {
         "format": FORMAT,
@@ -144,3 +149,7 @@ def bundle_versions() -> dict[str, str]:
     from hilum import __version__
 
     return {"hilum": __version__, "torch": str(torch.__version__)}
+
+
+def _stored_weights(bundle: ModelBundle) -> bytes:
+    return save_tensors({name: t.detach().cpu().contiguous() for name, t in bundle.weights.items()})

@@ -63,7 +63,14 @@ def run_demo(
     )
     rule = SplitRule(fractions={"train": 0.7, "valid": 0.1, "test": 0.2}, seed=settings.seed)
     result = run(
-        spark, data.images, data.labels, storage.join(out, "run"), estimator, rule, say=say
+        spark,
+        data.images,
+        data.labels,
+        storage.join(out, "run"),
+        estimator,
+        rule,
+        say=say,
+        beside_published=False,  # phantoms are not NIH's radiographs
     )
     return DemoResult(data=data, result=result, example=_abnormal_example(data))
 

@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from pyspark.sql import DataFrame, SparkSession
+from pyspark.sql import functions as F
 
 from hilum import storage
 from hilum.errors import InvalidValueError, require
@@ -21,8 +22,15 @@ from hilum.recipes.data import (
     read_again,
 )
 from hilum.recipes.decision import unseen_validation, with_decision_rules
-from hilum.recipes.scoring import report_on, score
-from hilum.spark import FittedRun, NNEstimator, NNModel, read_radiographs, resume_run
+from hilum.recipes.reporting import report_on
+from hilum.recipes.scoring import score
+from hilum.spark import (
+    FittedRun,
+    NNEstimator,
+    NNModel,
+    read_radiographs,
+    resume_run,
+)
 from hilum.spark.fitting import fit_run
 from hilum.training import History
 
@@ -52,6 +60,7 @@ def run(
     *,
     say: Say,
     glob: str | None = None,
+    beside_published: bool = True,
 ) -> RunResult:
     """Read, label, split, cache, train, calibrate, evaluate on the test split, report.
 
@@ -60,6 +69,7 @@ def run(
         out: run directory; gets bundle/, report/, history.json, checkpoints/ and the cache.
         estimator: its parameters but runDir are used.
         say: is told each step in one line.
+        beside_published: show published results on NIH data in the report.
     """
     _require_new_run(out)
     frame = read_radiographs(spark, images, size=_read_size(estimator.chain()), glob=glob)
@@ -70,7 +80,7 @@ def run(
     source = {"images": images, "labels": labels} | ({"glob": glob} if glob else {})
     fitted = train(spark, data, out, estimator, rule, source=source, say=say)
     say(f"model: {storage.join(out, 'bundle')}")
-    return _evaluate_test(spark, data, out, fitted, say)
+    return _evaluate_test(spark, data, out, fitted, say, beside_published=beside_published)
 
 
 def train(
@@ -189,13 +199,27 @@ def _source_again(spark: SparkSession, bundle: ModelBundle) -> LabelledData | No
 
 
 def _evaluate_test(
-    spark: SparkSession, data: LabelledData, out: str, fitted: FittedRun, say: Say
+    spark: SparkSession,
+    data: LabelledData,
+    out: str,
+    fitted: FittedRun,
+    say: Say,
+    *,
+    beside_published: bool,
 ) -> RunResult:
     model = NNModel(fitted.bundle)
     directory = storage.join(out, "report")
     say("evaluating on the test split")
     test = only_split(spark, data, "test", _read_size(fitted.bundle.preprocessing))
-    evaluation = _report(spark, model, data, test, directory, fitted.history)
+    evaluation = _report(
+        spark,
+        model,
+        data,
+        test,
+        directory,
+        fitted.history,
+        beside_published=beside_published,
+    )
     return RunResult(
         bundle_directory=storage.join(out, "bundle"),
         report_directory=directory,
@@ -212,6 +236,7 @@ def _report(
     history: History,
     *,
     notes: list[str] | None = None,
+    beside_published: bool = True,
 ) -> Evaluation:
     scored = score(model, chosen)
     provenance = model.bundle.provenance
@@ -223,14 +248,28 @@ def _report(
         model,
         scored,
         directory,
-        flow=DataFlow(files_found=data.join.images, rejected=rejected, splits=data.splits),
+        flow=DataFlow(
+            files_found=data.join.images,
+            rejected=rejected,
+            splits=data.splits,
+            leaking_patients=_leaking(data.frame) if data.splits else None,
+        ),
         label_counts=data.label_counts,
         label_images=data.join.matched,
         history=history,
         subtitle=f"{model.bundle.architecture}, {len(scored.paths)} images",
         settings=_settings(provenance),
         notes=notes or [],
+        beside_published=beside_published,
     )
+
+
+def _leaking(frame: DataFrame) -> int:
+    """Known patients of the test split who also are in the training or validation split."""
+    known = frame.filter(F.col("patient_id").isNotNull())
+    others = known.filter(F.col("split").isin("train", "valid")).select("patient_id")
+    tested = known.filter(F.col("split") == "test").select("patient_id").distinct()
+    return tested.join(others, "patient_id", "left_semi").count()
 
 
 def _settings(provenance: Mapping[str, Any]) -> dict[str, object]:

@@ -1,0 +1,199 @@
+"""From scored images to the report: everything measured on them is put in by name, once."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from pyspark.sql import SparkSession
+
+from hilum import storage
+from hilum.evaluation import Evaluation, any_finding, evaluate
+from hilum.evaluation.bands import CurveBands, curve_bands
+from hilum.evaluation.cases import Case, choose_cases, describe_case
+from hilum.evaluation.cooccurrence import (
+    Cooccurrence,
+    confusion_by_finding,
+    thresholds_at_specificity,
+)
+from hilum.evaluation.decision import NO_RULES, DecisionRules
+from hilum.evaluation.figures import ANY_FINDING
+from hilum.evaluation.published import published_for
+from hilum.evaluation.report import (
+    DataFlow,
+    Example,
+    ModelFacts,
+    ReportInputs,
+    write_report,
+)
+from hilum.inference import ModelBundle
+from hilum.recipes.scoring import Scored, own_patient_where_unknown, predictions_csv
+from hilum.spark import NNModel, read_radiographs
+from hilum.spark.image_struct import grey_pixels
+from hilum.training import History
+
+__all__ = ["report_on"]
+
+BAND_RESAMPLES = 1000  # a band needs fewer draws than the ends of an interval
+
+
+def report_on(
+    spark: SparkSession,
+    model: NNModel,
+    scored: Scored,
+    directory: str,
+    *,
+    flow: DataFlow,
+    label_counts: Mapping[str, int],
+    label_images: int,
+    history: History,
+    subtitle: str,
+    settings: Mapping[str, object],
+    notes: Sequence[str] = (),
+    beside_published: bool = True,
+    seed: int = 0,
+) -> Evaluation:
+    """Evaluate, and write the report and predictions.csv into a local directory.
+
+    Args:
+        beside_published: show published results on NIH data; False where the tested images are of
+            another kind, such as phantoms.
+        seed: of the bootstrap draws.
+    """
+    rules, patients = model.bundle.decision_rules, own_patient_where_unknown(scored)
+    evaluation = evaluate(
+        model.findings,
+        scored.labels,
+        scored.scores,
+        patient_ids=patients,
+        views=scored.views,
+        operating_points=() if rules is None else rules.operating_points,
+        seed=seed,
+    )
+    inputs = ReportInputs(
+        evaluation=evaluation,
+        subtitle=subtitle,
+        notes=notes if rules else [*notes, _NO_RULES_NOTE],
+        flow=flow,
+        label_counts={name: label_counts[name] for name in model.findings if name in label_counts},
+        label_images=label_images,
+        history=[asdict(record) for record in history],
+        examples=_examples(spark, model, scored, patients),
+        settings=settings,
+        model=_facts(model.bundle),
+        curves=_curves(model.findings, scored, patients, seed),
+        published=published_for(evaluation) if beside_published else (),
+        cooccurrence=_cooccurrence(model.findings, scored, rules),
+        reasons_missing=_reasons(model.bundle),
+        **_decided(rules),
+    )
+    write_report(Path(directory), inputs)
+    csv = predictions_csv(model.findings, scored)
+    storage.write_bytes(str(Path(directory) / "predictions.csv"), csv)
+    return evaluation
+
+
+_NO_RULES_NOTE = (
+    f"The model has {NO_RULES}: its probabilities are the network's own, and it calls nothing "
+    "present or absent."
+)
+
+
+def _decided(rules: DecisionRules | None) -> dict[str, Any]:
+    if rules is None:
+        return {}
+    patients = "" if rules.patients is None else f" of {rules.patients:,} patients"
+    return {
+        "rules": {point.name: str(point.rule) for point in rules.operating_points},
+        "fitted_on": f"fitted on {rules.images:,} {rules.split} images{patients}",
+        "calibrated": [
+            name for name, one in rules.calibration.findings.items() if one.method != "none"
+        ],
+    }
+
+
+def _reasons(bundle: ModelBundle) -> dict[str, str]:
+    why = bundle.provenance.get("decision_rules")
+    if bundle.decision_rules is not None or not isinstance(why, str):
+        return {}
+    return {"operating points": why}
+
+
+def _facts(bundle: ModelBundle) -> ModelFacts:
+    steps = bundle.preprocessing.evaluation().to_json()["steps"]
+    return ModelFacts(
+        architecture=bundle.architecture,
+        findings=bundle.findings,
+        parameters=bundle.num_parameters,
+        digest=bundle.digest,
+        preprocessing=[_step(step) for step in steps],
+        provenance=bundle.provenance,
+    )
+
+
+def _step(step: Mapping[str, Any]) -> str:
+    """`{"type": "Resize", "height": 240, "width": 240}` is "Resize height 240, width 240"."""
+    options = ", ".join(f"{name} {value}" for name, value in step.items() if name != "type")
+    return f"{step['type']} {options}".strip()
+
+
+def _curves(
+    findings: Sequence[str], scored: Scored, patients: Sequence[str], seed: int
+) -> dict[str, CurveBands | None]:
+    names, labels, scores = list(findings), scored.labels, scored.scores
+    if len(names) > 1:
+        whole_labels, whole_scores = any_finding(labels, scores)
+        names.append(ANY_FINDING)
+        labels = np.column_stack([labels, whole_labels])
+        scores = np.column_stack([scores, whole_scores])
+    curves = curve_bands(labels, scores, patients, num_resamples=BAND_RESAMPLES, seed=seed)
+    return dict(zip(names, curves, strict=True))
+
+
+def _cooccurrence(
+    findings: Sequence[str], scored: Scored, rules: DecisionRules | None
+) -> Cooccurrence:
+    thresholds = (
+        thresholds_at_specificity(findings, scored.labels, scored.scores)
+        if rules is None
+        else rules.default.thresholds
+    )
+    return confusion_by_finding(findings, scored.labels, scored.scores, thresholds)
+
+
+def _examples(
+    spark: SparkSession, model: NNModel, scored: Scored, patients: Sequence[str]
+) -> list[Example]:
+    """The cases worth looking at; named by their row, because file names may name patients."""
+    cases = choose_cases(model.findings, scored.labels, scored.scores, patient_ids=patients)
+    if not cases:
+        return []
+    paths = sorted({scored.paths[case.image] for case in cases})
+    images = read_radiographs(spark, paths).select("path", "image")
+    pixels = {
+        row["path"]: grey_pixels(row["image"].asDict()) for row in images.collect() if row["image"]
+    }
+    return [
+        _example(model, scored, case, pixels[scored.paths[case.image]])
+        for case in cases
+        if scored.paths[case.image] in pixels
+    ]
+
+
+def _example(model: NNModel, scored: Scored, case: Case, pixels: npt.NDArray[np.uint8]) -> Example:
+    return Example(
+        name=f"row {case.image + 1} of predictions.csv",
+        pixels=pixels,
+        probabilities=_named(model.findings, scored.scores[case.image]),
+        labels=_named(model.findings, scored.labels[case.image]),
+        finding=case.finding,
+        kind=case.kind,
+        note=describe_case(case),
+    )
+
+
+def _named(findings: Sequence[str], values: npt.NDArray[np.float64]) -> dict[str, Any]:
+    pairs = zip(findings, values.tolist(), strict=True)
+    return {name: None if np.isnan(value) else value for name, value in pairs}
