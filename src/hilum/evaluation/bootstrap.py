@@ -21,9 +21,12 @@ __all__ = [
     "AurocIntervals",
     "Interval",
     "PatientIds",
+    "auroc_draws",
     "auroc_intervals",
+    "mean_of_defined",
     "patient_codes",
     "patient_draws",
+    "percentile_interval",
 ]
 
 Interval = tuple[float, float]
@@ -79,25 +82,51 @@ def auroc_intervals(
         InvalidValueError: as `roc_auc_score`, or a patient id is missing.
     """
     labels, scores = as_pair(labels, scores)
-    require(num_resamples >= 0, "num_resamples", "0 or more", num_resamples)
     require(0 < confidence < 1, "confidence", "between 0 and 1", confidence)
-    patient_of_image, num_patients = patient_codes(patient_ids, len(labels))
-    rankings = [rank_one(labels[:, k], scores[:, k]) for k in range(labels.shape[1])]
-    rows = max(1, _ELEMENTS_PER_CHUNK // max(len(labels), 1))
-    drawn = [np.empty((0, len(rankings)))]
-    for counts in _chunks(patient_draws(num_patients, num_resamples, seed=seed), rows):
-        weights = np.take(counts, patient_of_image, axis=1)
-        columns = [ranking.weighted_auroc(weights) for ranking in rankings]
-        drawn.append(np.stack(columns, axis=1) if columns else np.empty((len(counts), 0)))
-    aurocs = np.concatenate(drawn)
+    _, num_patients = patient_codes(patient_ids, len(labels))
+    aurocs = auroc_draws(labels, (scores,), patient_ids, num_resamples=num_resamples, seed=seed)[0]
     return AurocIntervals(
-        findings=tuple(_interval(column, confidence) for column in aurocs.T),
-        mean=_interval(_mean_of_defined(aurocs), confidence),
+        findings=tuple(percentile_interval(column, confidence) for column in aurocs.T),
+        mean=percentile_interval(mean_of_defined(aurocs), confidence),
         undefined_draws=tuple(np.isnan(aurocs).sum(axis=0).tolist()),
         num_patients=None if patient_ids is None else num_patients,
         num_resamples=num_resamples,
         confidence=confidence,
     )
+
+
+def auroc_draws(
+    labels: FloatArray,
+    models: Sequence[FloatArray],
+    patient_ids: PatientIds | None,
+    *,
+    num_resamples: int,
+    seed: int,
+) -> FloatArray:
+    """Return the AUCs of one or more models under the same draws, (model, draw, finding).
+
+    Args:
+        labels: (image, finding), checked by `as_pair`.
+        models: the scores of each model, (image, finding).
+        patient_ids: as `auroc_intervals`.
+        num_resamples: draws of patients.
+        seed: the same seed and patients give the same draws.
+    """
+    require(num_resamples >= 0, "num_resamples", "0 or more", num_resamples)
+    patient_of_image, num_patients = patient_codes(patient_ids, len(labels))
+    rankings = [
+        [rank_one(labels[:, k], scores[:, k]) for k in range(labels.shape[1])] for scores in models
+    ]
+    rows = max(1, _ELEMENTS_PER_CHUNK // max(len(labels), 1))
+    drawn = [np.empty((len(models), 0, labels.shape[1]))]
+    for counts in _chunks(patient_draws(num_patients, num_resamples, seed=seed), rows):
+        weights = np.take(counts, patient_of_image, axis=1)
+        part = np.empty((len(models), len(counts), labels.shape[1]))
+        for m, of_model in enumerate(rankings):
+            for k, ranking in enumerate(of_model):
+                part[m, :, k] = ranking.weighted_auroc(weights)
+        drawn.append(part)
+    return np.concatenate(drawn, axis=1)
 
 
 def patient_draws(num_patients: int, num_resamples: int, *, seed: int) -> Iterator[FloatArray]:
@@ -133,6 +162,29 @@ def patient_codes(
     return numbers, len(codes)
 
 
+def mean_of_defined(aurocs: FloatArray) -> FloatArray:
+    """Return the mean over the findings of each draw (draw, finding); NaN where none is defined."""
+    defined = ~np.isnan(aurocs)
+    totals = np.where(defined, aurocs, 0.0).sum(axis=1)
+    count = defined.sum(axis=1)
+    means = np.full(len(aurocs), np.nan)
+    np.divide(totals, count, out=means, where=count > 0)
+    return means
+
+
+def percentile_interval(values: FloatArray, confidence: float = 0.95) -> Interval | None:
+    """Return the percentile interval of a drawn figure (draw,); NaN where it was undefined.
+
+    None where it was undefined in more than 3 % of the draws, or nothing was drawn.
+    """
+    defined = values[~np.isnan(values)]
+    if not defined.size or 1 - defined.size / values.size > MAX_UNDEFINED_SHARE:
+        return None
+    tail = (1 - confidence) / 2
+    low, high = np.quantile(defined, [tail, 1 - tail])
+    return float(low), float(high)
+
+
 def _chunks(draws: Iterator[FloatArray], rows: int) -> Iterator[FloatArray]:
     held: list[FloatArray] = []
     for draw in draws:
@@ -142,21 +194,3 @@ def _chunks(draws: Iterator[FloatArray], rows: int) -> Iterator[FloatArray]:
             held = []
     if held:
         yield np.stack(held)
-
-
-def _mean_of_defined(aurocs: FloatArray) -> FloatArray:
-    defined = ~np.isnan(aurocs)
-    totals = np.where(defined, aurocs, 0.0).sum(axis=1)
-    count = defined.sum(axis=1)
-    means = np.full(len(aurocs), np.nan)
-    np.divide(totals, count, out=means, where=count > 0)
-    return means
-
-
-def _interval(values: FloatArray, confidence: float) -> Interval | None:
-    defined = values[~np.isnan(values)]
-    if not defined.size or 1 - defined.size / values.size > MAX_UNDEFINED_SHARE:
-        return None
-    tail = (1 - confidence) / 2
-    low, high = np.quantile(defined, [tail, 1 - tail])
-    return float(low), float(high)

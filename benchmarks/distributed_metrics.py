@@ -1,0 +1,100 @@
+"""AUCs of ten million predictions: counted by Spark where they are, against collecting them.
+
+    .venv/bin/python benchmarks/distributed_metrics.py [--rows 10000000] [--findings 3]
+
+Scores are random doubles, nearly all different: the hardest case for counting. Each way runs in a
+process of its own, local[2] with 1 GB of Java heap, reading the same Parquet table; memory is the
+largest of any Python process (driver or worker). Both must give the same AUCs to 1e-12.
+"""
+
+import argparse
+import json
+import resource
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+import numpy as np
+from pyspark.sql import functions as F
+
+from hilum.evaluation import roc_auc_score
+from hilum.spark import auroc_counts, local_session
+from hilum.spark.evaluator import label_matrix
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--rows", type=int, default=10_000_000)
+    parser.add_argument("--findings", type=int, default=3)
+    parser.add_argument("--way", choices=("write", "counted", "collected"))
+    parser.add_argument("--table", default="")
+    options = parser.parse_args()
+    if options.way:
+        print(json.dumps(one_way(options.way, options.table, options.rows, options.findings)))
+        return
+    with tempfile.TemporaryDirectory() as scratch:
+        found = {}
+        for way in ("write", "counted", "collected"):
+            done = subprocess.run(
+                [sys.executable, __file__, "--way", way, "--table", f"{scratch}/table"]
+                + ["--rows", str(options.rows), "--findings", str(options.findings)],
+                stdout=subprocess.PIPE,
+                text=True,
+                check=True,
+            )
+            found[way] = json.loads(done.stdout.splitlines()[-1])
+    counted, collected = found["counted"], found["collected"]
+    np.testing.assert_allclose(counted.pop("aurocs"), collected.pop("aurocs"), rtol=0, atol=1e-12)
+    rows = {"rows": options.rows, "findings": options.findings}
+    print(json.dumps(rows | {"counted": counted, "collected": collected}))
+
+
+def one_way(way: str, table: str, rows: int, findings: int) -> dict[str, object]:
+    spark = local_session("local[2]", memory="1g")
+    try:
+        if way == "write":
+            write(spark, table, rows, findings)
+            return {}
+        data = spark.read.parquet(table)
+        names = [f"F{k}" for k in range(findings)]
+        data.limit(1).mapInArrow(lambda batches: batches, data.schema).count()  # workers are up
+        started = time.perf_counter()
+        if way == "counted":
+            aurocs = [row.auroc for row in auroc_counts(data, names).values()]
+        else:
+            rows_here = data.toArrow()
+            labels, scores = (label_matrix(rows_here[name]) for name in data.columns)
+            aurocs = roc_auc_score(labels, scores).tolist()
+        seconds = time.perf_counter() - started
+    finally:
+        spark.stop()
+    largest = max(
+        resource.getrusage(who).ru_maxrss
+        for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)
+    )
+    driver = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return {
+        "aurocs": aurocs,
+        "seconds": round(seconds, 1),
+        "driver_mb": driver // 1024,
+        "largest_process_mb": largest // 1024,
+    }
+
+
+def write(spark, table: str, rows: int, findings: int) -> None:
+    score = [F.rand(seed=k) for k in range(findings)]
+    label = [
+        F.when(F.rand(seed=100 + k) < 0.05, F.lit(None)).otherwise(
+            (F.rand(seed=200 + k) < 0.1 + 0.2 * score[k]).cast("float")
+        )
+        for k in range(findings)
+    ]
+    columns = (F.array(*label).alias("labels"), F.array(*score).alias("prediction"))
+    spark.range(rows, numPartitions=8).select(*columns).write.parquet(table)
+    assert Path(table).is_dir()
+
+
+if __name__ == "__main__":
+    main()
