@@ -27,6 +27,7 @@ __all__ = [
     "patient_codes",
     "patient_draws",
     "percentile_interval",
+    "sum_draws",
 ]
 
 Interval = tuple[float, float]
@@ -127,6 +128,22 @@ def auroc_draws(
                 part[m, :, k] = ranking.weighted_auroc(weights)
         drawn.append(part)
     return np.concatenate(drawn, axis=1)
+
+
+def sum_draws(
+    columns: npt.NDArray[Any], patient_ids: PatientIds | None, *, num_resamples: int, seed: int
+) -> FloatArray:
+    """Return the sum of each column (image, column) over each draw of patients, (draw, column).
+
+    Whatever is a function of counts (sensitivity, kappa) has its draws from this.
+    """
+    patient_of_image, num_patients = patient_codes(patient_ids, len(columns))
+    of_patient = np.zeros((num_patients, columns.shape[1]))
+    np.add.at(of_patient, patient_of_image, columns)
+    draws = patient_draws(num_patients, num_resamples, seed=seed)
+    rows = max(1, _ELEMENTS_PER_CHUNK // max(num_patients, 1))
+    parts = [counts @ of_patient for counts in _chunks(draws, rows)]
+    return np.concatenate([np.empty((0, columns.shape[1])), *parts])
 
 
 def patient_draws(num_patients: int, num_resamples: int, *, seed: int) -> Iterator[FloatArray]:

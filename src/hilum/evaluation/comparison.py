@@ -10,7 +10,6 @@ bootstrap over patients gives the interval and a second p value that assumes no 
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np

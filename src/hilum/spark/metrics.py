@@ -13,6 +13,8 @@ scores; it does not grow with rows where scores are rounded.
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import groupby
+from operator import itemgetter
 from typing import Any
 
 import numpy as np
@@ -99,7 +101,9 @@ def auroc_counts(
         )
     ).dropna()
     pieces = pairs.mapInArrow(_reduced, _PIECES_DDL)
-    sums = pieces.groupBy("finding", "bin").applyInArrow(_counted, _SUMS_DDL)
+    # Not groupBy: a call of Python for each of some thousand bins takes longer than the counting.
+    together = pieces.repartition("finding", "bin").sortWithinPartitions("finding", "bin")
+    sums = together.mapInArrow(_counted, _SUMS_DDL)
     rows = sums.orderBy("finding", "bin").toArrow().to_pylist()
     require(
         len(rows) > 0,
@@ -178,22 +182,30 @@ def _pieces_of(finding: int, labels: _Floats, scores: _Floats) -> Iterator[dict[
         yield _piece(finding, int(bins[start]), values[part], positives[part], negatives[part])
 
 
-def _counted(table: pa.Table) -> pa.Table:
-    """All pieces of one finding and bin as one row of sums."""
-    scores = _joined(table["scores"], np.float64)
-    positives, negatives = (_joined(table[name], np.int64) for name in ("positives", "negatives"))
+def _counted(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+    """Sorted pieces of a partition as one row of sums per finding and bin."""
+    pieces = (piece for batch in batches for piece in batch.to_pylist())
+    sums = [
+        _sums(finding, at, list(of_bin))
+        for (finding, at), of_bin in groupby(pieces, itemgetter("finding", "bin"))
+    ]
+    yield pa.RecordBatch.from_pylist(sums, schema=_SUMS)
+
+
+def _sums(finding: int, at: int, pieces: Sequence[Mapping[str, Any]]) -> dict[str, int]:
+    scores, positives, negatives = (
+        np.frombuffer(b"".join(piece[name] for piece in pieces), dtype=dtype)
+        for name, dtype in (("scores", "f8"), ("positives", "i8"), ("negatives", "i8"))
+    )
     _, positives, negatives = _distinct(scores, positives, negatives)
     below = np.cumsum(negatives) - negatives
-    return pa.table(
-        {
-            "finding": table["finding"].slice(0, 1),
-            "bin": table["bin"].slice(0, 1),
-            "positives": [int(positives.sum())],
-            "negatives": [int(negatives.sum())],
-            "half_pairs": [int((positives * (2 * below + negatives)).sum())],
-        },
-        schema=_SUMS,
-    )
+    return {
+        "finding": finding,
+        "bin": at,
+        "positives": int(positives.sum()),
+        "negatives": int(negatives.sum()),
+        "half_pairs": int((positives * (2 * below + negatives)).sum()),
+    }
 
 
 def _check(rows: Sequence[Mapping[str, Any]], num_findings: int) -> None:
@@ -272,7 +284,3 @@ def _piece(
 
 def _batch(rows: list[dict[str, Any]]) -> pa.RecordBatch:
     return pa.RecordBatch.from_pylist(rows, schema=_PIECES)
-
-
-def _joined(column: pa.ChunkedArray, dtype: Any) -> npt.NDArray[Any]:
-    return np.frombuffer(b"".join(column.to_pylist()), dtype=dtype)
