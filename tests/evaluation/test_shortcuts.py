@@ -42,7 +42,7 @@ def test_a_patients_own_traits_are_not_taken_for_the_attribute():
     sex = random.permutation(np.repeat(["F", "M"], 30))[owners]
     by_patient = probe(values, sex, patient_ids=owners, num_resamples=0)[0]
     by_image = probe(values, sex, num_resamples=0)[0]
-    assert by_image.auroc > 0.85, "images of a patient are told apart by heart"
+    assert by_image.auroc > 0.7, "images of a patient are told apart by heart"
     assert abs(by_patient.auroc - 0.5) < 0.2
 
 

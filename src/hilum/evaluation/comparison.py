@@ -71,8 +71,9 @@ def compare(
     rows, mean = _differences(labels, scores_a, scores_b, patient_ids, **options)
     folded, whole_a = any_finding(labels, scores_a)
     whole_b = any_finding(labels, scores_b)[1]
-    columns = (column[:, None] for column in (folded, whole_a, whole_b))
-    (whole,), _ = _differences(*columns, patient_ids, **options)
+    (whole,), _ = _differences(
+        folded[:, None], whole_a[:, None], whole_b[:, None], patient_ids, **options
+    )
     p_values = adjusted([row.p_value for row in rows], correction)
     return Comparison(
         names=names,

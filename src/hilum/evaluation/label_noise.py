@@ -14,6 +14,7 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -161,7 +162,7 @@ def _agreement(
     )
     drawn = sum_draws(cells, patient_ids, num_resamples=num_resamples, seed=seed)
     counts = cells.sum(axis=0)
-    figures = {}
+    figures: dict[str, Any] = {}
     for name, of in (("ppv", _ppv), ("sensitivity", _sensitivity), ("kappa", _kappa)):
         value = of(counts[None].astype(np.float64))[0]
         figures[name] = None if math.isnan(value) else float(value)

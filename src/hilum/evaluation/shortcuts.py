@@ -145,17 +145,17 @@ def within_attribute(
     codes, _ = patient_codes(patient_ids, len(labels))
     known = np.array([not _missing(value) for value in attribute], dtype=bool)
     names = np.array([str(value) for value in attribute], dtype=object)[known]
-    labels, scores, codes = labels[known], scores[known], codes[known]
+    y, s, codes = labels[known], scores[known], codes[known]
     parts = {}
     for value in sorted(set(names.tolist())):
         chosen = names == value
-        pair = labels[chosen], scores[chosen]
+        pair = y[chosen], s[chosen]
         options = {"num_resamples": num_resamples, "seed": seed}
         parts[value] = (
             roc_auc_score(*pair),
             auroc_intervals(*pair, codes[chosen], **options).findings,
         )
-    overall, alone = roc_auc_score(labels, scores), roc_auc_score(labels, _rates(labels, names))
+    overall, alone = roc_auc_score(y, s), roc_auc_score(y, _rates(y, names))
     return {
         finding: ShortcutRow(
             overall=_defined(overall[k]),

@@ -148,12 +148,12 @@ def _column(
     result: dict[str, Subgroup] = {}
     done: dict[bytes, _Part] = {}  # of two groups, each is the other's rest
     for name in sorted(counts):
-        sides = []
+        sides: list[_Part] = []
         for chosen in (names == name, known & (names != name)):
             if chosen.tobytes() not in done:
                 done[chosen.tobytes()] = measure(chosen)
             sides.append(done[chosen.tobytes()])
-        result[name] = _against(*sides, findings)
+        result[name] = _against(sides[0], sides[1], findings)
     return result
 
 

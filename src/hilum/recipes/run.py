@@ -5,6 +5,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from pyspark.sql import DataFrame, SparkSession
+from pyspark.sql import functions as F
 
 from hilum import storage
 from hilum.errors import InvalidValueError, require
@@ -16,9 +17,18 @@ from hilum.recipes.data import LabelledData, SplitRule, label_and_split, only_sp
 from hilum.recipes.scoring import report_on, score
 from hilum.spark import FittedRun, NNEstimator, NNModel, read_radiographs, resume_run
 from hilum.spark.fitting import fit_run
+from hilum.spark.leakage import shared_patients
 from hilum.training import History
 
-__all__ = ["RunResult", "continue_training", "evaluate_bundle", "run", "train"]
+__all__ = [
+    "RunResult",
+    "continue_training",
+    "evaluate_bundle",
+    "read_size",
+    "rule_of",
+    "run",
+    "train",
+]
 
 Say = Callable[[str], None]
 
@@ -52,7 +62,7 @@ def run(
         say: is told each step in one line.
     """
     _require_new_run(out)
-    frame = read_radiographs(spark, images, size=_read_size(estimator.chain()), glob=glob)
+    frame = read_radiographs(spark, images, size=read_size(estimator.chain()), glob=glob)
     data = label_and_split(spark, frame, labels, rule, tuple(estimator.getOrDefault("findings")))
     say(str(data.join))
     for split in data.splits:
@@ -116,14 +126,36 @@ def evaluate_bundle(
         split: only images of this split by the rule the bundle was trained with; None: all.
     """
     model = NNModel(load_bundle(bundle))
-    rule = None if split is None else _rule_of(model)
-    size = _read_size(model.bundle.preprocessing)
+    rule = None if split is None else rule_of(model)
+    size = read_size(model.bundle.preprocessing)
     frame = read_radiographs(spark, images, size=size, glob=glob)
     data = label_and_split(spark, frame, labels, rule, model.findings)
     say(str(data.join))
     chosen = data.frame if split is None else only_split(spark, data, split, size)
     notes = [] if split is not None else [_ALL_IMAGES_NOTE]
-    return _report(spark, model, data, chosen, out, History(), notes=notes)
+    return _report(spark, model, data, chosen, out, History(), split=split, notes=notes)
+
+
+def read_size(chain: Chain) -> tuple[int, int] | None:
+    """What the chain's first step resizes to, so that reading does it before pixels travel."""
+    first = chain.steps[0]
+    return (first.height, first.width) if isinstance(first, Resize) else None
+
+
+def rule_of(model: NNModel) -> SplitRule:
+    """The rule a bundle's data were split by; raises InvalidValueError if it was not recorded."""
+    stored = model.bundle.provenance.get("split")
+    if stored is None:
+        raise InvalidValueError(
+            "--split needs a bundle that recorded how its data were split. Got one that did not. "
+            "Hint: bundles written by `hilum run` and `hilum train` do; or evaluate all images."
+        )
+    return SplitRule(
+        fractions=stored["fractions"],
+        seed=stored["seed"],
+        by="image" if stored["by"] == "image" else "patient",
+        listed_in=stored["listed_in"],
+    )
 
 
 _ALL_IMAGES_NOTE = (
@@ -138,8 +170,8 @@ def _evaluate_test(
     model = NNModel(fitted.bundle)
     directory = storage.join(out, "report")
     say("evaluating on the test split")
-    test = only_split(spark, data, "test", _read_size(fitted.bundle.preprocessing))
-    evaluation = _report(spark, model, data, test, directory, fitted.history)
+    test = only_split(spark, data, "test", read_size(fitted.bundle.preprocessing))
+    evaluation = _report(spark, model, data, test, directory, fitted.history, split="test")
     return RunResult(
         bundle_directory=storage.join(out, "bundle"),
         report_directory=directory,
@@ -155,6 +187,7 @@ def _report(
     directory: str,
     history: History,
     *,
+    split: str | None,
     notes: list[str] | None = None,
 ) -> Evaluation:
     scored = score(model, chosen)
@@ -167,7 +200,12 @@ def _report(
         model,
         scored,
         directory,
-        flow=DataFlow(files_found=data.join.images, rejected=rejected, splits=data.splits),
+        flow=DataFlow(
+            files_found=data.join.images,
+            rejected=rejected,
+            splits=data.splits,
+            leaking_patients=_leaking(data, split),
+        ),
         label_counts=data.label_counts,
         label_images=data.join.matched,
         history=history,
@@ -175,6 +213,14 @@ def _report(
         settings=_settings(provenance),
         notes=notes or [],
     )
+
+
+def _leaking(data: LabelledData, split: str | None) -> int | None:
+    """Tested patients who also are in the training split; None if there is nothing to compare."""
+    if split in (None, "train"):
+        return None
+    tested, trained = (data.frame.filter(F.col("split") == name) for name in (split, "train"))
+    return shared_patients(tested.select("patient_id"), trained.select("patient_id")).patients
 
 
 def _settings(provenance: Mapping[str, Any]) -> dict[str, object]:
@@ -185,27 +231,6 @@ def _settings(provenance: Mapping[str, Any]) -> dict[str, object]:
         else:
             flat[key] = value
     return flat
-
-
-def _read_size(chain: Chain) -> tuple[int, int] | None:
-    """What the chain's first step resizes to, so that reading does it before pixels travel."""
-    first = chain.steps[0]
-    return (first.height, first.width) if isinstance(first, Resize) else None
-
-
-def _rule_of(model: NNModel) -> SplitRule:
-    stored = model.bundle.provenance.get("split")
-    if stored is None:
-        raise InvalidValueError(
-            "--split needs a bundle that recorded how its data were split. Got one that did not. "
-            "Hint: bundles written by `hilum run` and `hilum train` do; or evaluate all images."
-        )
-    return SplitRule(
-        fractions=stored["fractions"],
-        seed=stored["seed"],
-        by="image" if stored["by"] == "image" else "patient",
-        listed_in=stored["listed_in"],
-    )
 
 
 def _require_new_run(out: str) -> None:

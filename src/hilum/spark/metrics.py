@@ -155,7 +155,7 @@ def _lengths(lengths: Sequence[npt.NDArray[Any]]) -> Iterator[pa.RecordBatch]:
 def _pieces(held: Sequence[tuple[_Floats, _Floats]]) -> pa.RecordBatch:
     labels = np.concatenate([part[0] for part in held])
     scores = np.concatenate([part[1] for part in held])
-    rows = []
+    rows: list[dict[str, Any]] = []
     for k in range(labels.shape[1]):
         rows += _pieces_of(k, labels[:, k], scores[:, k] + 0.0)  # + 0.0 makes -0.0 equal 0.0
     return _batch(rows)
