@@ -22,11 +22,13 @@ __all__ = [
     "Interval",
     "PatientBootstrap",
     "PatientIds",
+    "auroc_draws",
     "auroc_intervals",
     "mean_of_defined",
     "patient_codes",
     "patient_draws",
     "percentile_interval",
+    "sum_draws",
 ]
 
 Interval = tuple[float, float]
@@ -141,24 +143,61 @@ def auroc_intervals(
     """
     labels, scores = as_pair(labels, scores)
     require(0 < confidence < 1, "confidence", "between 0 and 1", confidence)
-    bootstrap = PatientBootstrap.for_images(
-        len(labels), patient_ids, num_resamples=num_resamples, seed=seed
-    )
-    rankings = [rank_one(labels[:, k], scores[:, k]) for k in range(labels.shape[1])]
-
-    def all_findings(weights: FloatArray) -> FloatArray:
-        columns = [ranking.weighted_auroc(weights) for ranking in rankings]
-        return np.stack(columns, axis=1) if columns else np.empty((len(weights), 0))
-
-    aurocs = bootstrap.of(all_findings, len(rankings))
+    _, num_patients = patient_codes(patient_ids, len(labels))
+    aurocs = auroc_draws(labels, (scores,), patient_ids, num_resamples=num_resamples, seed=seed)[0]
     return AurocIntervals(
         findings=tuple(percentile_interval(column, confidence) for column in aurocs.T),
         mean=percentile_interval(mean_of_defined(aurocs), confidence),
         undefined_draws=tuple(np.isnan(aurocs).sum(axis=0).tolist()),
-        num_patients=None if patient_ids is None else bootstrap.num_patients,
+        num_patients=None if patient_ids is None else num_patients,
         num_resamples=num_resamples,
         confidence=confidence,
     )
+
+
+def auroc_draws(
+    labels: FloatArray,
+    models: Sequence[FloatArray],
+    patient_ids: PatientIds | None,
+    *,
+    num_resamples: int,
+    seed: int,
+) -> FloatArray:
+    """Return the AUCs of one or more models under the same draws, (model, draw, finding).
+
+    Args:
+        labels: (image, finding), checked by `as_pair`.
+        models: the scores of each model, (image, finding).
+        patient_ids: as `auroc_intervals`.
+        num_resamples: draws of patients.
+        seed: the same seed and patients give the same draws.
+    """
+    bootstrap = PatientBootstrap.for_images(
+        len(labels), patient_ids, num_resamples=num_resamples, seed=seed
+    )
+    rankings = [
+        rank_one(labels[:, k], scores[:, k]) for scores in models for k in range(labels.shape[1])
+    ]
+
+    def all_models(weights: FloatArray) -> FloatArray:
+        columns = [ranking.weighted_auroc(weights) for ranking in rankings]
+        return np.stack(columns, axis=1) if columns else np.empty((len(weights), 0))
+
+    drawn = bootstrap.of(all_models, len(rankings))
+    return drawn.reshape(len(drawn), len(models), labels.shape[1]).transpose(1, 0, 2)
+
+
+def sum_draws(
+    columns: npt.NDArray[Any], patient_ids: PatientIds | None, *, num_resamples: int, seed: int
+) -> FloatArray:
+    """Return the sum of each column (image, column) over each draw of patients, (draw, column).
+
+    Whatever is a function of counts (sensitivity, kappa) has its draws from this.
+    """
+    bootstrap = PatientBootstrap.for_images(
+        len(columns), patient_ids, num_resamples=num_resamples, seed=seed
+    )
+    return bootstrap.sums(columns)
 
 
 def patient_draws(num_patients: int, num_resamples: int, *, seed: int) -> Iterator[FloatArray]:

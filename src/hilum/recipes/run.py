@@ -32,9 +32,18 @@ from hilum.spark import (
     resume_run,
 )
 from hilum.spark.fitting import fit_run
+from hilum.spark.leakage import shared_patients
 from hilum.training import History
 
-__all__ = ["RunResult", "continue_training", "evaluate_bundle", "run", "train"]
+__all__ = [
+    "RunResult",
+    "continue_training",
+    "evaluate_bundle",
+    "read_size",
+    "rule_of",
+    "run",
+    "train",
+]
 
 Say = Callable[[str], None]
 
@@ -72,7 +81,7 @@ def run(
         beside_published: show published results on NIH data in the report.
     """
     _require_new_run(out)
-    frame = read_radiographs(spark, images, size=_read_size(estimator.chain()), glob=glob)
+    frame = read_radiographs(spark, images, size=read_size(estimator.chain()), glob=glob)
     data = label_and_split(spark, frame, labels, rule, tuple(estimator.getOrDefault("findings")))
     say(str(data.join))
     for split in data.splits:
@@ -149,14 +158,36 @@ def evaluate_bundle(
         split: only images of this split by the rule the bundle was trained with; None: all.
     """
     model = NNModel(load_bundle(bundle))
-    rule = None if split is None else _rule_of(model.bundle)
-    size = _read_size(model.bundle.preprocessing)
+    rule = None if split is None else rule_of(model.bundle)
+    size = read_size(model.bundle.preprocessing)
     frame = read_radiographs(spark, images, size=size, glob=glob)
     data = label_and_split(spark, frame, labels, rule, model.findings)
     say(str(data.join))
     chosen = data.frame if split is None else only_split(spark, data, split, size)
     notes = [] if split is not None else [_ALL_IMAGES_NOTE]
-    return _report(spark, model, data, chosen, out, History(), notes=notes)
+    return _report(spark, model, data, chosen, out, History(), split=split, notes=notes)
+
+
+def read_size(chain: Chain) -> tuple[int, int] | None:
+    """What the chain's first step resizes to, so that reading does it before pixels travel."""
+    first = chain.steps[0]
+    return (first.height, first.width) if isinstance(first, Resize) else None
+
+
+def rule_of(bundle: ModelBundle) -> SplitRule:
+    """The rule a bundle's data were split by; raises InvalidValueError if it was not recorded."""
+    stored = bundle.provenance.get("split")
+    if stored is None:
+        raise InvalidValueError(
+            "--split needs a bundle that recorded how its data were split. Got one that did not. "
+            "Hint: bundles written by `hilum run` and `hilum train` do; or evaluate all images."
+        )
+    return SplitRule(
+        fractions=stored["fractions"],
+        seed=stored["seed"],
+        by="image" if stored["by"] == "image" else "patient",
+        listed_in=stored["listed_in"],
+    )
 
 
 _ALL_IMAGES_NOTE = (
@@ -176,7 +207,7 @@ def _save_decided(
     save_bundle(fitted.bundle, directory)
     validation = None if data is None else unseen_validation(data.frame)
     if data is not None and validation is not None:
-        again = read_again(spark, validation, data, _read_size(fitted.bundle.preprocessing))
+        again = read_again(spark, validation, data, read_size(fitted.bundle.preprocessing))
         if again is None or "images" in fitted.bundle.provenance["source"]:
             validation = again
     bundle = with_decision_rules(fitted.bundle, validation, say)
@@ -189,13 +220,13 @@ def _source_again(spark: SparkSession, bundle: ModelBundle) -> LabelledData | No
     source = bundle.provenance.get("source", {})
     if "labels" not in source or not {"images", "data"} & set(source):
         return None
-    size = _read_size(bundle.preprocessing)
+    size = read_size(bundle.preprocessing)
     images = (
         spark.read.parquet(source["data"])
         if "data" in source
         else read_radiographs(spark, source["images"], size=size, glob=source.get("glob"))
     )
-    return label_and_split(spark, images, source["labels"], _rule_of(bundle), bundle.findings)
+    return label_and_split(spark, images, source["labels"], rule_of(bundle), bundle.findings)
 
 
 def _evaluate_test(
@@ -210,7 +241,7 @@ def _evaluate_test(
     model = NNModel(fitted.bundle)
     directory = storage.join(out, "report")
     say("evaluating on the test split")
-    test = only_split(spark, data, "test", _read_size(fitted.bundle.preprocessing))
+    test = only_split(spark, data, "test", read_size(fitted.bundle.preprocessing))
     evaluation = _report(
         spark,
         model,
@@ -218,6 +249,7 @@ def _evaluate_test(
         test,
         directory,
         fitted.history,
+        split="test",
         beside_published=beside_published,
     )
     return RunResult(
@@ -235,6 +267,7 @@ def _report(
     directory: str,
     history: History,
     *,
+    split: str | None,
     notes: list[str] | None = None,
     beside_published: bool = True,
 ) -> Evaluation:
@@ -252,7 +285,7 @@ def _report(
             files_found=data.join.images,
             rejected=rejected,
             splits=data.splits,
-            leaking_patients=_leaking(data.frame) if data.splits else None,
+            leaking_patients=_leaking(data, split),
         ),
         label_counts=data.label_counts,
         label_images=data.join.matched,
@@ -264,12 +297,12 @@ def _report(
     )
 
 
-def _leaking(frame: DataFrame) -> int:
-    """Known patients of the test split who also are in the training or validation split."""
-    known = frame.filter(F.col("patient_id").isNotNull())
-    others = known.filter(F.col("split").isin("train", "valid")).select("patient_id")
-    tested = known.filter(F.col("split") == "test").select("patient_id").distinct()
-    return tested.join(others, "patient_id", "left_semi").count()
+def _leaking(data: LabelledData, split: str | None) -> int | None:
+    """Tested patients who also are in the training split; None if there is nothing to compare."""
+    if split in (None, "train"):
+        return None
+    tested, trained = (data.frame.filter(F.col("split") == name) for name in (split, "train"))
+    return shared_patients(tested.select("patient_id"), trained.select("patient_id")).patients
 
 
 def _settings(provenance: Mapping[str, Any]) -> dict[str, object]:
@@ -280,27 +313,6 @@ def _settings(provenance: Mapping[str, Any]) -> dict[str, object]:
         else:
             flat[key] = value
     return flat
-
-
-def _read_size(chain: Chain) -> tuple[int, int] | None:
-    """What the chain's first step resizes to, so that reading does it before pixels travel."""
-    first = chain.steps[0]
-    return (first.height, first.width) if isinstance(first, Resize) else None
-
-
-def _rule_of(bundle: ModelBundle) -> SplitRule:
-    stored = bundle.provenance.get("split")
-    if stored is None:
-        raise InvalidValueError(
-            "--split needs a bundle that recorded how its data were split. Got one that did not. "
-            "Hint: bundles written by `hilum run` and `hilum train` do; or evaluate all images."
-        )
-    return SplitRule(
-        fractions=stored["fractions"],
-        seed=stored["seed"],
-        by="image" if stored["by"] == "image" else "patient",
-        listed_in=stored["listed_in"],
-    )
 
 
 def _require_new_run(out: str) -> None:

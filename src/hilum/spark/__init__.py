@@ -8,6 +8,7 @@ from hilum.spark.fitting import FittedRun, resume_run
 from hilum.spark.images import read_radiographs
 from hilum.spark.joining import JoinReport, join_labels, join_report, merge_duplicate_columns
 from hilum.spark.labels import findings_of, read_labels
+from hilum.spark.metrics import AurocCounts, auroc_counts
 from hilum.spark.model import NNModel
 from hilum.spark.session import check_java, local_session
 from hilum.spark.splits import (
@@ -21,6 +22,7 @@ from hilum.spark.splits import (
 from hilum.spark.statistics import FindingCount, FindingTable, ViewCount, finding_counts
 
 __all__ = [
+    "AurocCounts",
     "BarrierLauncher",
     "CacheColumns",
     "FindingCount",
@@ -32,6 +34,7 @@ __all__ = [
     "PatientLeakageWarning",
     "RocAucEvaluator",
     "ViewCount",
+    "auroc_counts",
     "build_cache",
     "check_java",
     "finding_counts",
