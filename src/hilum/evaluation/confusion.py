@@ -248,7 +248,8 @@ def _wilson(share: float, trials: int) -> Interval:
     middle = share + z**2 / (2 * trials)
     reach = z * np.sqrt(share * (1 - share) / trials + z**2 / (4 * trials**2))
     whole = 1 + z**2 / trials
-    return max(0.0, float((middle - reach) / whole)), min(1.0, float((middle + reach) / whole))
+    # Rounding must not leave the share itself outside.
+    return min(share, float((middle - reach) / whole)), max(share, float((middle + reach) / whole))
 
 
 def _divided(part: FloatArray, whole: FloatArray) -> FloatArray:
