@@ -28,6 +28,9 @@ from hilum.evaluation.report import (
     ReportInputs,
     write_report,
 )
+from hilum.evaluation.shortcuts import ShortcutRow, within_attribute
+from hilum.evaluation.subgroup_result import Subgroups
+from hilum.evaluation.subgroups import age_bands, finding_count_bands, subgroups
 from hilum.inference import ModelBundle
 from hilum.recipes.scoring import Scored, own_patient_where_unknown, predictions_csv
 from hilum.spark import NNModel, read_radiographs
@@ -86,6 +89,8 @@ def report_on(
         curves=_curves(model.findings, scored, patients, seed),
         published=published_for(evaluation) if beside_published else (),
         cooccurrence=_cooccurrence(model.findings, scored, rules),
+        subgroups=_subgroups(model.findings, scored, patients, rules, seed),
+        within=_within(model.findings, scored, patients, seed),
         reasons_missing=_reasons(model.bundle),
         **_decided(rules),
     )
@@ -161,6 +166,50 @@ def _cooccurrence(
         else rules.default.thresholds
     )
     return confusion_by_finding(findings, scored.labels, scored.scores, thresholds)
+
+
+def _subgroups(
+    findings: Sequence[str],
+    scored: Scored,
+    patients: Sequence[str],
+    rules: DecisionRules | None,
+    seed: int,
+) -> Subgroups:
+    """By sex, age, view and number of findings; columns without two groups tell nothing."""
+    groups: dict[str, Sequence[str | None]] = {
+        "sex": scored.sexes,
+        "age": age_bands(scored.ages_years),
+        "view": scored.views,
+        "number of findings": finding_count_bands(scored.labels),
+    }
+    thresholds = {} if rules is None else rules.default.thresholds
+    return subgroups(
+        findings,
+        scored.labels,
+        scored.scores,
+        {name: values for name, values in groups.items() if len(set(values) - {None, ""}) > 1},
+        patient_ids=patients,
+        thresholds={name: value for name, value in thresholds.items() if value is not None},
+        num_resamples=BAND_RESAMPLES,
+        seed=seed,
+    )
+
+
+def _within(
+    findings: Sequence[str], scored: Scored, patients: Sequence[str], seed: int
+) -> dict[str, dict[str, ShortcutRow]]:
+    if len(set(scored.views) - {None, ""}) < 2:
+        return {}
+    rows = within_attribute(
+        findings,
+        scored.labels,
+        scored.scores,
+        scored.views,
+        patient_ids=patients,
+        num_resamples=BAND_RESAMPLES,
+        seed=seed,
+    )
+    return {"view": rows}
 
 
 def _examples(

@@ -18,7 +18,10 @@ __all__ = ["Scored", "own_patient_where_unknown", "predictions_csv", "score"]
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Scored:
-    """Scores and labels of the same images, in the order of `paths`; rejected ones are counted."""
+    """Scores and labels of the same images, in the order of `paths`; rejected ones are counted.
+
+    Sexes and ages are empty where the label table has none.
+    """
 
     paths: tuple[str, ...]
     file_names: tuple[str, ...]
@@ -27,6 +30,8 @@ class Scored:
     labels: npt.NDArray[np.float64]
     scores: npt.NDArray[np.float64]
     rejected: Mapping[str, int]
+    sexes: tuple[str | None, ...] = ()
+    ages_years: tuple[float | None, ...] = ()
 
 
 def score(model: NNModel, data: DataFrame) -> Scored:
@@ -37,8 +42,7 @@ def score(model: NNModel, data: DataFrame) -> Scored:
     """
     error = model.getErrorCol()
     columns = ["path", "file_name", "patient_id", "view", "labels", model.getPredictionCol(), error]
-    if "reason" in data.columns:
-        columns.append("reason")
+    columns += [name for name in ("reason", "sex", "age_years") if name in data.columns]
     rows = model.transform(data).select(*columns).toArrow()
     kept = rows.filter(rows[error].is_null())
     failed = rows.filter(rows[error].is_valid()).to_pylist()
@@ -59,6 +63,8 @@ def score(model: NNModel, data: DataFrame) -> Scored:
         labels=label_matrix(kept["labels"]),
         scores=label_matrix(kept[model.getPredictionCol()]),
         rejected=rejected,
+        sexes=tuple(kept["sex"].to_pylist()) if "sex" in kept.column_names else (),
+        ages_years=tuple(kept["age_years"].to_pylist()) if "age_years" in kept.column_names else (),
     )
 
 

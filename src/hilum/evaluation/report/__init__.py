@@ -11,8 +11,6 @@ from hilum.evaluation.report.inputs import (
     ModelFacts,
     OutOfDistribution,
     ReportInputs,
-    Shortcut,
-    Subgroup,
 )
 from hilum.evaluation.report.tables import Column, Estimate, Table
 from hilum.evaluation.report.writing import render_report, write_report
@@ -28,9 +26,7 @@ __all__ = [
     "ModelFacts",
     "OutOfDistribution",
     "ReportInputs",
-    "Shortcut",
     "SplitCount",
-    "Subgroup",
     "Table",
     "render_report",
     "write_report",

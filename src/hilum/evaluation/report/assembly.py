@@ -11,6 +11,7 @@ from hilum.evaluation.report.decisions import (
     cooccurrence_part,
     operating_points_part,
 )
+from hilum.evaluation.report.groups import label_noise_part, shortcuts_part, subgroups_part
 from hilum.evaluation.report.inputs import ReportInputs
 from hilum.evaluation.report.parts import Missing, Part, Picture
 from hilum.evaluation.report.tables import Column, Table
@@ -18,8 +19,6 @@ from hilum.evaluation.report.trust import (
     localisation_part,
     out_of_distribution_part,
     robustness_part,
-    shortcuts_part,
-    subgroups_part,
     views_part,
 )
 from hilum.evaluation.summary import at_thresholds, cautions, headlines
@@ -70,6 +69,7 @@ def assemble(inputs: ReportInputs) -> Report:
         views_part,
         subgroups_part,
         shortcuts_part,
+        label_noise_part,
         robustness_part,
         out_of_distribution_part,
         localisation_part,
@@ -96,6 +96,7 @@ def _missing(inputs: ReportInputs, present: set[str]) -> list[Missing]:
         "published results": "the tested images are not shown to be of the same kind",
         "subgroups": "sex, age or source of the images was not given",
         "shortcuts": "no probe was run",
+        "label errors": "no adjudicated labels were given",
         "robustness": "no disturbed images were scored",
         "out of distribution": "the bundle holds no out-of-distribution score",
         "localisation": "no boxes of radiologists were given",
@@ -104,6 +105,7 @@ def _missing(inputs: ReportInputs, present: set[str]) -> list[Missing]:
     anchors = {
         "operating points": "operating-points",
         "published results": "published",
+        "label errors": "label-noise",
         "out of distribution": "out-of-distribution",
     }
     found = [

@@ -126,7 +126,7 @@ def _factors(inputs: ReportInputs) -> list[str]:
     told = []
     views = ", ".join(inputs.evaluation.by_view)
     told.append(f"By view: {views}." if views else "Views are not known.")
-    attributes = list(dict.fromkeys(group.attribute for group in inputs.subgroups))
+    attributes = [] if inputs.subgroups is None else list(inputs.subgroups.columns)
     told.append(
         f"By subgroup: {', '.join(attributes)}."
         if attributes

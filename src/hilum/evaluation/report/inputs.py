@@ -14,10 +14,13 @@ import numpy.typing as npt
 from hilum.evaluation.bands import CurveBands
 from hilum.evaluation.bootstrap import Interval
 from hilum.evaluation.cooccurrence import Cooccurrence
+from hilum.evaluation.label_noise import LabelAgreement
 from hilum.evaluation.plots import HistoryRow
 from hilum.evaluation.published import PublishedResult
 from hilum.evaluation.report.tables import Estimate
 from hilum.evaluation.result import Evaluation
+from hilum.evaluation.shortcuts import Probe, ShortcutRow
+from hilum.evaluation.subgroup_result import Subgroups
 from hilum.evaluation.summary import DataFlow
 
 __all__ = [
@@ -27,8 +30,6 @@ __all__ = [
     "ModelFacts",
     "OutOfDistribution",
     "ReportInputs",
-    "Shortcut",
-    "Subgroup",
 ]
 
 
@@ -73,36 +74,6 @@ class ModelFacts:
     digest: str = ""
     preprocessing: Sequence[str] = ()
     provenance: Mapping[str, Any] = field(default_factory=dict)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Subgroup:
-    """One group of test images.
-
-    Attributes:
-        attribute: what splits the images: "sex", "age", "view".
-        outcome: finding, "mean" or "any finding".
-        flagged: its interval does not overlap that of another group of the attribute.
-    """
-
-    attribute: str
-    group: str
-    outcome: str
-    images: int
-    patients: int | None
-    positives: int | None
-    auroc: Estimate
-    flagged: bool = False
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Shortcut:
-    """How well something that should not matter can be told, or how the AUC fares without it."""
-
-    question: str
-    auroc: Estimate
-    images: int
-    note: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -152,6 +123,9 @@ class ReportInputs:
         published: results to show beside; empty where the data are of another kind.
         rules: what each operating point's threshold is for, by the name of its rule.
         fitted_on: where thresholds and calibration come from; empty if the bundle has none.
+        probes: by attribute, such as "view", how well it is read from what the network computes.
+        within: by attribute and finding, the AUC where the attribute cannot help.
+        label_agreement: by finding, the labels against adjudicated ones.
         calibrated: findings whose probabilities were calibrated.
         reasons_missing: why something was not examined, by its name there.
     """
@@ -173,8 +147,10 @@ class ReportInputs:
     fitted_on: str = ""
     calibrated: Sequence[str] = ()
     cooccurrence: Cooccurrence | None = None
-    subgroups: Sequence[Subgroup] = ()
-    shortcuts: Sequence[Shortcut] = ()
+    subgroups: Subgroups | None = None
+    probes: Mapping[str, Sequence[Probe]] = field(default_factory=dict)
+    within: Mapping[str, Mapping[str, ShortcutRow]] = field(default_factory=dict)
+    label_agreement: Mapping[str, LabelAgreement] = field(default_factory=dict)
     disturbances: Sequence[Disturbance] = ()
     out_of_distribution: Sequence[OutOfDistribution] = ()
     localisation: Sequence[Localisation] = ()

@@ -1,11 +1,9 @@
-"""Parts about where and why the numbers may not hold: groups, shortcuts, disturbances, maps."""
+"""Parts about how far images may change before the numbers fail, and where the model looks."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 
 from hilum.evaluation.curves import plot_robustness
-from hilum.evaluation.figures import spoken
-from hilum.evaluation.forest import ForestRow, plot_forest
-from hilum.evaluation.report.inputs import ReportInputs, Subgroup
+from hilum.evaluation.report.inputs import ReportInputs
 from hilum.evaluation.report.parts import Part, Picture
 from hilum.evaluation.report.tables import Cell, Column, Estimate, Table
 
@@ -13,8 +11,6 @@ __all__ = [
     "localisation_part",
     "out_of_distribution_part",
     "robustness_part",
-    "shortcuts_part",
-    "subgroups_part",
     "views_part",
 ]
 
@@ -57,55 +53,6 @@ def views_part(inputs: ReportInputs) -> Part | None:
         "are not comparable.",
     )
     return Part(anchor="views", title="By view", tables=[table])
-
-
-def subgroups_part(inputs: ReportInputs) -> Part | None:
-    """AUC by sex, age, view, ...; None without groups."""
-    groups = inputs.subgroups
-    if not groups:
-        return None
-    overall = [group for group in groups if group.outcome in ("mean", "any finding")]
-    drawn = overall or list(groups)
-    picture = Picture(
-        name="subgroups",
-        figure=plot_forest(_forest_rows(drawn)),
-        text="AUC of each subgroup with its 95 % interval",
-        caption="A group whose interval does not overlap another's of the same kind is marked "
-        '"differs".',
-    )
-    return Part(
-        anchor="subgroups",
-        title="Subgroups",
-        lead=[
-            "The same model and thresholds on parts of the test images. Groups differ in how ill "
-            "they are, too: a lower AUC is a question to ask, not yet an answer."
-        ],
-        warnings=_flagged(groups),
-        pictures=[picture],
-        tables=[_subgroup_table(groups, shown=None if len(groups) <= 24 else 0)],
-    )
-
-
-def shortcuts_part(inputs: ReportInputs) -> Part | None:
-    """Whether the model may answer another question than the one asked; None without probes."""
-    if not inputs.shortcuts:
-        return None
-    table = Table(
-        name="shortcuts",
-        columns=[Column(key="question", label="Question"), AUROC, IMAGES, _note()],
-        rows=[
-            {
-                "question": probe.question,
-                "auroc": probe.auroc,
-                "images": probe.images,
-                "note": probe.note,
-            }
-            for probe in inputs.shortcuts
-        ],
-        caption="A probe that reads view or sex from what the network computes shows that the "
-        "information is there, not that the model uses it.",
-    )
-    return Part(anchor="shortcuts", title="Shortcuts", tables=[table])
 
 
 def robustness_part(inputs: ReportInputs) -> Part | None:
@@ -211,42 +158,6 @@ def localisation_part(inputs: ReportInputs) -> Part | None:
     return Part(anchor="localisation", title="Where the model looks", tables=[table])
 
 
-def _note() -> Column:
-    return Column(key="note", label="Note")
-
-
-def _forest_rows(groups: Sequence[Subgroup]) -> list[ForestRow]:
-    rows: list[ForestRow] = []
-    for attribute in dict.fromkeys(group.attribute for group in groups):
-        rows.append(ForestRow(label=attribute, heading=True))
-        for group in groups:
-            if group.attribute == attribute:
-                rows.append(_forest_row(group))
-    return rows
-
-
-def _forest_row(group: Subgroup) -> ForestRow:
-    auroc = group.auroc
-    value = "undefined" if auroc.value is None else f"{auroc.value:.2f}"
-    if auroc.interval is not None:
-        value += f" ({auroc.interval[0]:.2f} to {auroc.interval[1]:.2f})"
-    note = f"{value}  n = {group.images:,}" + ("  differs" if group.flagged else "")
-    return ForestRow(label=f"{group.group}", value=auroc.value, interval=auroc.interval, note=note)
-
-
-def _flagged(groups: Sequence[Subgroup]) -> list[str]:
-    found: dict[tuple[str, str], list[str]] = {}
-    for group in groups:
-        if group.flagged:
-            found.setdefault((group.attribute, group.outcome), []).append(group.group)
-    named = {"mean": "mean AUC", "any finding": "AUC for any finding"}
-    return [
-        f"By {attribute}, the intervals of the {what} do not overlap: {', '.join(names)}."
-        for (attribute, outcome), names in found.items()
-        for what in [named.get(outcome, f"AUC for {spoken(outcome)}")]
-    ]
-
-
 def _fragile(inputs: ReportInputs) -> list[str]:
     clean = inputs.evaluation.mean_auroc
     if clean is None:
@@ -262,33 +173,3 @@ def _fragile(inputs: ReportInputs) -> list[str]:
         return []
     level = worst[2] if isinstance(worst[2], str) else f"{worst[2]:g}"
     return [f"Largest loss: {worst[0]:.2f} of mean AUC under {worst[1]} ({level})."]
-
-
-def _subgroup_table(groups: Sequence[Subgroup], *, shown: int | None) -> Table:
-    return Table(
-        name="subgroups",
-        columns=[
-            Column(key="attribute", label="By"),
-            Column(key="group", label="Group"),
-            Column(key="outcome", label="AUC of", form="finding"),
-            IMAGES,
-            Column(key="patients", label="Patients", form="count", where_none="not known"),
-            Column(key="positives", label="With it", form="count", where_none="-"),
-            AUROC,
-            Column(key="differs", label="Differs"),
-        ],
-        rows=[
-            {
-                "attribute": group.attribute,
-                "group": group.group,
-                "outcome": group.outcome,
-                "images": group.images,
-                "patients": group.patients,
-                "positives": group.positives,
-                "auroc": group.auroc,
-                "differs": "yes" if group.flagged else "",
-            }
-            for group in groups
-        ],
-        shown=shown,
-    )
