@@ -31,7 +31,9 @@ def evaluate(
     bundle: Bundle,
     images: Images,
     labels: Labels,
-    out: Out,
+    out: Annotated[
+        str, typer.Option("--out", "--report", help="Directory for the report; both names do.")
+    ],
     split: Annotated[
         str | None,
         typer.Option("--split", help="Only this split by the bundle's own rule, such as test."),
@@ -39,11 +41,14 @@ def evaluate(
     glob: Glob = None,
     master: Master = "local[*]",
 ) -> None:
-    """Evaluate a model on labelled radiographs: AUC per finding with intervals, as HTML and JSON.
+    """Evaluate a model on labelled radiographs and write the report.
+
+    report.html is one file that works offline and prints; beside it lie report.json with its
+    schema, metrics.json, a CSV file per table, model_card.md and claim_checklist.md.
 
     Examples:
 
-        hilum evaluate runs/first/bundle --images xrays/ --labels labels.csv --out eval
+        hilum evaluate runs/first/bundle --images xrays/ --labels labels.csv --report eval
 
         hilum evaluate runs/first/bundle --images xrays/ --labels labels.csv --out eval --split test
     """

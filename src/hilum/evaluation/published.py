@@ -20,7 +20,7 @@ __all__ = [
     "Split",
     "comparison_warnings",
     "published_for",
-    "tested_on_official_split",
+    "is_official_split",
 ]
 
 Split = Literal["official", "patient", "image"]
@@ -189,7 +189,7 @@ PUBLISHED: tuple[PublishedResult, ...] = (
 )
 
 
-def tested_on_official_split(evaluation: Evaluation) -> bool:
+def is_official_split(evaluation: Evaluation) -> bool:
     """Whether the tested images are, by their number and their patients', NIH's official test."""
     counts = (evaluation.num_images, evaluation.num_patients)
     return counts == (OFFICIAL_TEST_IMAGES, OFFICIAL_TEST_PATIENTS)
@@ -206,7 +206,7 @@ def comparison_warnings(
     """Return why these results and the evaluation do not simply rank; never empty."""
     official = [result.key for result in results if result.split == "official"]
     other = [result.key for result in results if result.split != "official"]
-    if tested_on_official_split(evaluation):
+    if is_official_split(evaluation):
         found = [
             "The tested images are, by their number, the official NIH test split; results on that "
             f"split are comparable: {', '.join(official)}.",

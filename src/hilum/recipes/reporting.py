@@ -31,6 +31,7 @@ from hilum.evaluation.report import (
 from hilum.evaluation.shortcuts import ShortcutRow, within_attribute
 from hilum.evaluation.subgroup_result import Subgroups
 from hilum.evaluation.subgroups import age_bands, finding_count_bands, subgroups
+from hilum.evaluation.report.groups import BY_COUNT
 from hilum.inference import ModelBundle
 from hilum.recipes.scoring import Scored, own_patient_where_unknown, predictions_csv
 from hilum.spark import NNModel, read_radiographs
@@ -180,7 +181,7 @@ def _subgroups(
         "sex": scored.sexes,
         "age": age_bands(scored.ages_years),
         "view": scored.views,
-        "number of findings": finding_count_bands(scored.labels),
+        BY_COUNT: finding_count_bands(scored.labels),
     }
     thresholds = {} if rules is None else rules.default.thresholds
     return subgroups(

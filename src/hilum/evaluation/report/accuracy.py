@@ -11,7 +11,7 @@ from hilum.evaluation.published import (
     SHORT_SPLITS,
     PublishedResult,
     comparison_warnings,
-    tested_on_official_split,
+    is_official_split,
 )
 from hilum.evaluation.report.inputs import ReportInputs
 from hilum.evaluation.report.parts import Part, Picture
@@ -45,7 +45,7 @@ def published_part(inputs: ReportInputs) -> Part | None:
     if not results:
         return None
     comparable: set[str] = set()
-    if tested_on_official_split(evaluation):
+    if is_official_split(evaluation):
         comparable = {result.key for result in results if result.split == "official"}
     detailed = [result for result in results if result.aurocs]
     shortest = [result for result in results if not result.aurocs]

@@ -10,10 +10,11 @@ from hilum.evaluation.report.tables import Cell, Column, Estimate, Table
 from hilum.evaluation.shortcuts import ShortcutRow
 from hilum.evaluation.subgroup_result import Contrast, Subgroups
 
-__all__ = ["label_noise_part", "shortcuts_part", "subgroups_part"]
+__all__ = ["BY_COUNT", "label_noise_part", "shortcuts_part", "subgroups_part"]
 
 READ_FROM_FEATURES = 0.8  # a probe above it reads the attribute well enough to lean on
 MEANS = "mean of the findings"
+BY_COUNT = "number of findings"
 
 
 def subgroups_part(inputs: ReportInputs) -> Part | None:
@@ -26,7 +27,8 @@ def subgroups_part(inputs: ReportInputs) -> Part | None:
         figure=plot_forest(_forest_rows(groups)),
         text="Mean AUC of each subgroup with its 95 % interval",
         caption="Mean AUC over the findings that are defined in the group and in the rest, with "
-        "its 95 % interval and images. (rest: the same findings in everybody else.)",
+        "its 95 % interval. rest: the same findings in everybody else; n: images. Images with "
+        "several findings are harder by choice: there, the model must tell which one it is.",
     )
     return Part(
         anchor="subgroups",
@@ -113,25 +115,26 @@ def _forest_rows(groups: Subgroups) -> list[ForestRow]:
 
 
 def _gaps(groups: Subgroups) -> list[str]:
-    """A sentence per gap of a mean; gaps of single findings are many, and in the table."""
-    means = [
-        f"{spoken(column)} {group}: mean AUC {with_interval(c.value, c.ci95)}, everybody else "
-        f"{with_interval(c.rest, c.rest_ci95)}; the intervals do not overlap."
-        for column, group, finding, figure, c in groups.gaps()
+    """A sentence per gap of a mean; gaps of single findings are many, and only counted.
+
+    By number of findings a gap is sure to be there: images are chosen by their labels.
+    """
+    gaps = [gap for gap in groups.gaps() if gap[0] != BY_COUNT]
+    told = [
+        f"{spoken(column).capitalize()} {group}: mean AUC {with_interval(c.value, c.ci95)}, "
+        f"everybody else {with_interval(c.rest, c.rest_ci95)}; the intervals do not overlap."
+        for column, group, finding, figure, c in gaps
         if finding == "mean" and figure == "auroc"
     ]
     single = [
-        f"{spoken(finding)} ({figure}, {column} {group})"
-        for column, group, finding, figure, _ in groups.gaps()
-        if finding != "mean"
+        f"{spoken(finding)} ({column} {group})"
+        for column, group, finding, figure, _ in gaps
+        if finding != "mean" and figure == "auroc"
     ]
     if single:
-        more = f" and {len(single) - 4} more" if len(single) > 4 else ""
-        means.append(
-            f"Single findings whose intervals do not overlap with the rest: "
-            f"{', '.join(single[:4])}{more}."
-        )
-    return [sentence[0].upper() + sentence[1:] for sentence in means]
+        more = f" and {len(single) - 3} more" if len(single) > 3 else ""
+        told.append(f"Single findings whose AUC differs: {', '.join(single[:3])}{more}.")
+    return told
 
 
 def _subgroup_table(groups: Subgroups) -> Table:
@@ -165,7 +168,7 @@ def _subgroup_table(groups: Subgroups) -> Table:
             Column(key="differs", label="Differs"),
         ],
         rows=[*means, *single],
-        shown=len(means),
+        shown=0,
         caption="In the file: also every finding, with sensitivity and specificity.",
     )
 
