@@ -8,8 +8,8 @@ from hilum.evaluation.forest import ForestRow, Reference, plot_forest
 from hilum.evaluation.published import (
     PUBLISHED,
     comparison_warnings,
-    published_for,
     is_official_split,
+    published_for,
 )
 from hilum.findings import FINDINGS
 

@@ -8,10 +8,10 @@ from dataclasses import replace
 
 import jsonschema
 import pytest
-from full_report import full_inputs
 from hypothesis import given
 from hypothesis import strategies as st
 
+from full_report import full_inputs
 from hilum.errors import InvalidValueError
 from hilum.evaluation import Evaluation, evaluate
 from hilum.evaluation.report import Column, Estimate, ReportInputs, Table, write_report

@@ -6,9 +6,9 @@ Needs a Chromium; Debian: apt-get install chromium.
 import re
 
 import pytest
+
 from browser import Browser, find_browser
 from full_report import full_inputs
-
 from hilum.evaluation.report import write_report
 
 pytestmark = pytest.mark.skipif(

@@ -13,7 +13,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from hilum.cli.options import Bundle, Glob, Images, Labels, Master, Out
+from hilum.cli.options import Bundle, Glob, Images, Labels, Master
 from hilum.errors import InvalidValueError, RejectedImageError, require
 
 if TYPE_CHECKING:

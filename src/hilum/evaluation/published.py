@@ -19,8 +19,8 @@ __all__ = [
     "PublishedResult",
     "Split",
     "comparison_warnings",
-    "published_for",
     "is_official_split",
+    "published_for",
 ]
 
 Split = Literal["official", "patient", "image"]

@@ -28,10 +28,10 @@ from hilum.evaluation.report import (
     ReportInputs,
     write_report,
 )
+from hilum.evaluation.report.groups import BY_COUNT
 from hilum.evaluation.shortcuts import ShortcutRow, within_attribute
 from hilum.evaluation.subgroup_result import Subgroups
 from hilum.evaluation.subgroups import age_bands, finding_count_bands, subgroups
-from hilum.evaluation.report.groups import BY_COUNT
 from hilum.inference import ModelBundle
 from hilum.recipes.scoring import Scored, own_patient_where_unknown, predictions_csv
 from hilum.spark import NNModel, read_radiographs
