@@ -7,7 +7,7 @@ import pytest
 
 import hilum as package
 
-COMMANDS = ("demo", "run", "ingest", "train", "evaluate", "predict", "info")
+COMMANDS = ("demo", "run", "ingest", "train", "evaluate", "calibrate", "predict", "info")
 
 
 def test_help_lists_the_commands_and_the_exit_codes(hilum):
