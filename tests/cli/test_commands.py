@@ -7,8 +7,10 @@ import pytest
 
 import hilum as package
 
+INPUTS = ("--images", "x", "--labels", "y", "--out", "z")
 COMMANDS = (
-    *("demo", "run", "ingest", "train", "evaluate", "compare", "leaderboard", "predict", "info"),
+    *("demo", "run", "ingest", "train", "evaluate", "compare", "leaderboard", "calibrate"),
+    *("predict", "info"),
 )
 
 
@@ -59,6 +61,7 @@ def test_the_version_is_the_packages(hilum):
         (("run", "--images", "x", "--labels", "y", "--out", "z", "--epochs", "0"), "--epochs"),
         (("predict",), "BUNDLE"),
         (("train", "--data", "x"), "--labels"),
+        (("calibrate", "b", *INPUTS, "--prevalence", "0.1"), "--miss-cost"),
         (("frobnicate",), "frobnicate"),
     ],
 )

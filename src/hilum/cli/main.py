@@ -11,7 +11,7 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
-from hilum.cli import comparing, data, demonstration, scoring, training
+from hilum.cli import calibration, comparing, data, demonstration, scoring, training
 from hilum.errors import HilumError
 
 __all__ = ["app", "main"]
@@ -52,6 +52,7 @@ app.command("train")(training.train)
 app.command("evaluate")(scoring.evaluate)
 app.command("compare")(comparing.compare)
 app.command("leaderboard")(comparing.leaderboard)
+app.command("calibrate")(calibration.calibrate)
 app.command("predict")(scoring.predict)
 app.command("info")(scoring.info)
 

@@ -61,7 +61,6 @@ __all__ = [
     "fit_decision_rules",
     "fit_operating_point",
     "log_loss",
-    "matplotlib.",
     "mean_auroc",
     "measure_at",
     "measure_reliability",

@@ -1,7 +1,7 @@
 """Fitting calibration and thresholds on validation patients, once training is done."""
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -9,6 +9,7 @@ from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
 from hilum.evaluation.decision import NO_RULES, DecisionRules, fit_decision_rules
+from hilum.evaluation.operating import DEFAULT_RULES, Rule
 from hilum.inference import ModelBundle
 from hilum.recipes.scoring import own_patient_where_unknown, score
 from hilum.spark import NNModel
@@ -29,7 +30,12 @@ def unseen_validation(frame: DataFrame) -> DataFrame:
 
 
 def with_decision_rules(
-    bundle: ModelBundle, validation: DataFrame | None, say: Callable[[str], None] = logger.info
+    bundle: ModelBundle,
+    validation: DataFrame | None,
+    say: Callable[[str], None] = logger.info,
+    *,
+    rules: Sequence[Rule] = DEFAULT_RULES,
+    split: str = "valid",
 ) -> ModelBundle:
     """Return the bundle with calibration and thresholds fitted on a labelled table of images.
 
@@ -41,30 +47,34 @@ def with_decision_rules(
         validation: a labelled table as `label_and_split` makes, of patients neither trained nor
             tested on; None if there are none.
         say: is told the outcome in one line.
+        rules: the operating points wanted, the default one first.
+        split: name of where the images come from, for the record.
     """
     bare = replace(bundle, decision_rules=None)
     if validation is None:
         return _without(bare, "no validation split whose patients were not trained on", say)
     scored = score(NNModel(bare), validation)
-    rules = fit_decision_rules(
-        bundle.findings, scored.labels, scored.scores, own_patient_where_unknown(scored)
+    fitted = fit_decision_rules(
+        bundle.findings,
+        scored.labels,
+        scored.scores,
+        own_patient_where_unknown(scored),
+        rules=rules,
+        split=split,
     )
-    for name, each in rules.calibration.findings.items():
+    for name, each in fitted.calibration.findings.items():
         if each.note:
             logger.info("not calibrated finding=%s why=%s", name, each.note)
-    if not _decides_anything(rules):
-        return _without(bare, f"too few patients: {rules}", say)
-    say(f"decision rules {rules}")
-    return replace(
-        bare,
-        decision_rules=rules,
-        provenance={**bundle.provenance, "decision_rules": str(rules)},
-    )
+    if not _decides_anything(fitted):
+        return _without(bare, f"too few patients: {fitted}", say)
+    say(f"decision rules {fitted}")
+    provenance = {**bundle.provenance, "decision_rules": str(fitted)}
+    return replace(bare, decision_rules=fitted, provenance=provenance)
 
 
 def _without(bundle: ModelBundle, why: str, say: Callable[[str], None]) -> ModelBundle:
-    say(f"{NO_RULES}: {why}")
     note = f"{NO_RULES}: {why}"
+    say(note)
     return replace(bundle, provenance={**bundle.provenance, "decision_rules": note})
 
 

@@ -1,7 +1,7 @@
 """The main job as functions: train on a labelled table, evaluate on the patients kept apart."""
 
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -11,6 +11,7 @@ from pyspark.sql import functions as F
 from hilum import storage
 from hilum.errors import InvalidValueError, require
 from hilum.evaluation import Evaluation
+from hilum.evaluation.operating import DEFAULT_RULES, Rule
 from hilum.evaluation.report import DataFlow
 from hilum.inference import ModelBundle, load_bundle, save_bundle
 from hilum.preprocessing import Chain, Resize
@@ -37,6 +38,7 @@ from hilum.training import History
 
 __all__ = [
     "RunResult",
+    "calibrate_bundle",
     "continue_training",
     "evaluate_bundle",
     "read_size",
@@ -122,7 +124,7 @@ def train(
         },
     )
     fitted = fit_run(data.frame, configured.columns(split="split"), settings)
-    return _save_decided(spark, fitted, data, out, say)
+    return _save_decided(spark, fitted, lambda: data, out, say)
 
 
 def continue_training(
@@ -138,7 +140,7 @@ def continue_training(
     Decision rules are fitted as after `train`, on the data that the run recorded as its source.
     """
     fitted = resume_run(spark, out, num_ranks=num_ranks, show_progress=show_progress)
-    return _save_decided(spark, fitted, _source_again(spark, fitted.bundle), out, say)
+    return _save_decided(spark, fitted, lambda: _source_again(spark, fitted.bundle), out, say)
 
 
 def evaluate_bundle(
@@ -158,12 +160,7 @@ def evaluate_bundle(
         split: only images of this split by the rule the bundle was trained with; None: all.
     """
     model = NNModel(load_bundle(bundle))
-    rule = None if split is None else rule_of(model.bundle)
-    size = read_size(model.bundle.preprocessing)
-    frame = read_radiographs(spark, images, size=size, glob=glob)
-    data = label_and_split(spark, frame, labels, rule, model.findings)
-    say(str(data.join))
-    chosen = data.frame if split is None else only_split(spark, data, split, size)
+    data, chosen = _labelled_images(spark, model.bundle, images, labels, split, glob, say)
     notes = [] if split is not None else [_ALL_IMAGES_NOTE]
     return _report(spark, model, data, chosen, out, History(), split=split, notes=notes)
 
@@ -190,6 +187,57 @@ def rule_of(bundle: ModelBundle) -> SplitRule:
     )
 
 
+def calibrate_bundle(
+    spark: SparkSession,
+    bundle: str,
+    images: str,
+    labels: str,
+    out: str,
+    *,
+    split: str | None = None,
+    rules: Sequence[Rule] = DEFAULT_RULES,
+    glob: str | None = None,
+    say: Say,
+) -> ModelBundle:
+    """Fit calibration and thresholds of a bundle anew, and write it to OUT with them.
+
+    Args:
+        images: radiographs of patients the model was not trained on.
+        split: only images of this split by the rule the bundle was trained with; None: all.
+        rules: the operating points wanted, the default one first.
+
+    Raises:
+        InvalidValueError: OUT holds a bundle already.
+    """
+    taken = storage.exists(storage.join(out, "manifest.json"))
+    require(not taken, "--out", "a directory without a bundle", out, hint="choose another one")
+    model = load_bundle(bundle)
+    _, chosen = _labelled_images(spark, model, images, labels, split, glob, say)
+    decided = with_decision_rules(
+        model, chosen, say, rules=rules, split=split or "all images given"
+    )
+    save_bundle(decided, out)
+    return decided
+
+
+def _labelled_images(
+    spark: SparkSession,
+    bundle: ModelBundle,
+    images: str,
+    labels: str,
+    split: str | None,
+    glob: str | None,
+    say: Say,
+) -> tuple[LabelledData, DataFrame]:
+    """Images with labels, and those of one split by the bundle's own rule (None: all)."""
+    rule = None if split is None else rule_of(bundle)
+    size = read_size(bundle.preprocessing)
+    frame = read_radiographs(spark, images, size=size, glob=glob)
+    data = label_and_split(spark, frame, labels, rule, bundle.findings)
+    say(str(data.join))
+    return data, data.frame if split is None else only_split(spark, data, split, size)
+
+
 _ALL_IMAGES_NOTE = (
     "All labelled images given were evaluated. If some of their patients were in the model's "
     "training data, the figures flatter it; --split test keeps to the patients kept apart."
@@ -197,7 +245,11 @@ _ALL_IMAGES_NOTE = (
 
 
 def _save_decided(
-    spark: SparkSession, fitted: FittedRun, data: LabelledData | None, out: str, say: Say
+    spark: SparkSession,
+    fitted: FittedRun,
+    trained_on: Callable[[], LabelledData | None],
+    out: str,
+    say: Say,
 ) -> FittedRun:
     """Save the bundle, fit its decision rules, save it again; a failure in between costs only them.
 
@@ -205,11 +257,15 @@ def _save_decided(
     """
     directory = storage.join(out, "bundle")
     save_bundle(fitted.bundle, directory)
-    validation = None if data is None else unseen_validation(data.frame)
-    if data is not None and validation is not None:
-        again = read_again(spark, validation, data, read_size(fitted.bundle.preprocessing))
-        if again is None or "images" in fitted.bundle.provenance["source"]:
-            validation = again
+    data = trained_on()
+    validation: DataFrame | None = None
+    if data is not None:
+        validation = unseen_validation(data.frame)
+        if "images" in fitted.bundle.provenance["source"]:
+            size = read_size(fitted.bundle.preprocessing)
+            validation = read_again(spark, validation, data, size)
+        elif validation.select("path").isEmpty():
+            validation = None
     bundle = with_decision_rules(fitted.bundle, validation, say)
     save_bundle(bundle, directory)
     return replace(fitted, bundle=bundle)
