@@ -1,11 +1,13 @@
 """`hilum compare` and `hilum leaderboard`."""
 
+import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
 from hilum.cli.options import Glob, Labels, Master, Out
 from hilum.errors import require
@@ -18,6 +20,8 @@ __all__ = ["compare", "leaderboard"]
 
 CORRECTIONS = ("holm", "benjamini-hochberg")
 FORMATS = ("table", "json", "csv")
+WIDE = 160
+_LEFT = ("run", "architecture")
 
 
 def compare(
@@ -125,8 +129,9 @@ def _print_comparison(comparison: "Comparison") -> None:
 
     a, b = comparison.names
     table = Table(box=None, padding=(0, 1))
-    for name in ("finding", "with it", a, b, "difference", "95 % interval", "p", "p corrected"):
-        table.add_column(name, justify="left" if name == "finding" else "right")
+    for name in ("finding", "with it", a, b, "B - A", "95 % interval", "p", "p corrected"):
+        justify: Literal["left", "right"] = "left" if name == "finding" else "right"
+        table.add_column(Text(name), justify=justify, no_wrap=True)
     for name, row in comparison.rows():
         # The mean is not among the findings that are corrected; its bootstrap always has a p.
         p_value = row.p_value if row.p_value is not None else row.p_bootstrap
@@ -141,7 +146,7 @@ def _print_comparison(comparison: "Comparison") -> None:
             probability(p_value),
             probability(row.p_adjusted),
         )
-    Console().print(table, highlight=False)
+    _show(table)
     for sentence in conclusions(comparison):
         typer.echo(sentence)
 
@@ -150,11 +155,12 @@ def _print_leaderboard(board: "Leaderboard") -> None:
     table = Table(box=None, padding=(0, 1))
     columns = ("run", "mean AUC", "95 % interval", "any finding", "architecture", "seed", "epoch")
     for name in (*columns, "test images"):
-        table.add_column(name, justify="left" if name in ("run", "architecture") else "right")
+        justify: Literal["left", "right"] = "left" if name in _LEFT else "right"
+        table.add_column(name, justify=justify, no_wrap=True)
     for run in board.runs:
         low, high = run.mean_auroc_ci95 or (None, None)
         table.add_row(
-            run.name,
+            Text(run.name),
             _number(run.mean_auroc),
             "-" if low is None or high is None else f"{low:.3f} to {high:.3f}",
             _number(run.any_finding_auroc),
@@ -163,10 +169,16 @@ def _print_leaderboard(board: "Leaderboard") -> None:
             "-" if run.epoch is None else f"{run.epoch + 1} of {run.max_epochs}",
             f"{run.test_images:,}",
         )
-    Console().print(table, highlight=False)
+    _show(table)
     for group in board.configurations:
         if len(group.runs) > 1:
             typer.echo(str(group))
+
+
+def _show(table: Table) -> None:
+    # Into a file or a pipe, where no terminal says how wide it is, rows are not cut.
+    width = None if sys.stdout.isatty() else WIDE
+    Console(width=width).print(table, highlight=False)
 
 
 def _number(value: float | None, *, sign: str = "") -> str:

@@ -8,6 +8,7 @@ from hilum.spark.fitting import FittedRun, resume_run
 from hilum.spark.images import read_radiographs
 from hilum.spark.joining import JoinReport, join_labels, join_report, merge_duplicate_columns
 from hilum.spark.labels import findings_of, read_labels
+from hilum.spark.leakage import shared_patients
 from hilum.spark.metrics import AurocCounts, auroc_counts
 from hilum.spark.model import NNModel
 from hilum.spark.session import check_java, local_session
@@ -47,6 +48,7 @@ __all__ = [
     "read_labels",
     "read_radiographs",
     "resume_run",
+    "shared_patients",
     "split_by_image",
     "split_by_list",
     "split_by_patient",

@@ -13,8 +13,9 @@ from pyspark.ml.util import DefaultParamsReadable, DefaultParamsWritable
 from pyspark.sql import DataFrame
 
 from hilum.errors import require
-from hilum.evaluation import mean_auroc, roc_auc_score
+from hilum.evaluation import mean_auroc
 from hilum.findings import FINDINGS
+from hilum.spark.metrics import auroc_counts
 
 __all__ = ["RocAucEvaluator", "label_matrix"]
 
@@ -26,7 +27,7 @@ class RocAucEvaluator(
     DefaultParamsReadable["RocAucEvaluator"],
     DefaultParamsWritable,
 ):
-    """Exact AUC-ROC of array columns.
+    """Exact AUC-ROC of array columns, counted in Spark without collecting rows.
 
     Rows without labels or prediction and unknown labels are left out.
     `finding` names one finding to report; empty reports the mean over the defined ones.
@@ -67,36 +68,21 @@ class RocAucEvaluator(
 
     def evaluatePerFinding(self, dataset: DataFrame) -> dict[str, float]:
         """AUC by finding name; NaN where undefined (only one label value)."""
-        labels, scores = self._matrices(dataset)
         names = self.getOrDefault(self.findings)
-        require(
-            labels.shape[1] == len(names),
-            "findings",
-            f"as many names as the label arrays have elements ({labels.shape[1]})",
-            len(names),
+        counts = auroc_counts(
+            dataset,
+            names,
+            label_col=self.getLabelCol(),
+            prediction_col=self.getPredictionCol(),
         )
-        return dict(zip(names, roc_auc_score(labels, scores).tolist(), strict=True))
+        return {name: row.auroc for name, row in counts.items()}
 
     def _evaluate(self, dataset: DataFrame) -> float:
         finding = self.getOrDefault(self.finding)
-        if not finding:
-            return float(mean_auroc(roc_auc_score(*self._matrices(dataset))))
+        names = self.getOrDefault(self.findings)
+        require(not finding or finding in names, "finding", f"one of {', '.join(names)}", finding)
         per_finding = self.evaluatePerFinding(dataset)
-        require(finding in per_finding, "finding", f"one of {', '.join(per_finding)}", finding)
-        return per_finding[finding]
-
-    def _matrices(
-        self, dataset: DataFrame
-    ) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
-        label, prediction = self.getLabelCol(), self.getPredictionCol()
-        table = dataset.select(label, prediction).dropna().toArrow()
-        require(
-            table.num_rows > 0,
-            "the DataFrame to evaluate",
-            f"one with rows that have {label} and {prediction}",
-            "none",
-        )
-        return label_matrix(table.column(0)), label_matrix(table.column(1))
+        return per_finding[finding] if finding else mean_auroc([*per_finding.values()])
 
 
 def label_matrix(column: pa.ChunkedArray) -> npt.NDArray[np.float64]:
