@@ -16,21 +16,25 @@ from torch import Tensor, nn
 
 from hilum.errors import require
 from hilum.inference.bundle import ModelBundle
+from hilum.models import cut_before_head
 from hilum.preprocessing import Chain
 
-__all__ = ["Predictor"]
+__all__ = ["Pixels", "Predictor"]
 
 Pixels = npt.NDArray[np.uint8]
 
 
 @dataclass(frozen=True, slots=True)
 class Predictor:
-    """A loaded network with its preprocessing; build it once per process with `Predictor.load`."""
+    """A loaded network with its preprocessing; build it once per process with `Predictor.load`.
+
+    `model` is the network as (body, head): the body makes features, the head logits of them.
+    """
 
     findings: tuple[str, ...]
     prefix: Chain
     suffix: Chain
-    model: nn.Module
+    model: nn.Sequential
     device: torch.device
     batch_size: int
 
@@ -39,12 +43,13 @@ class Predictor:
         """Build the network on the GPU if there is one, else on the CPU, in float32."""
         require(batch_size > 0, "batch_size", "positive", batch_size)
         device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+        model = cut_before_head(bundle.network(), bundle.architecture)
         return Predictor(
             findings=bundle.findings,
             # The training prefix, not the evaluation chain's longer one: the same pixels as cached.
             prefix=bundle.preprocessing.prefix,
             suffix=bundle.preprocessing.suffix.evaluation(),
-            model=bundle.network().to(device).to(memory_format=torch.channels_last),
+            model=model.to(device).to(memory_format=torch.channels_last),
             device=device,
             batch_size=batch_size,
         )
@@ -63,14 +68,31 @@ class Predictor:
 
     def predict_prepared(self, images: Iterable[Tensor]) -> Iterator[npt.NDArray[np.float32]]:
         """Probabilities (finding,) for each prepared image (1, C, H, W), in order; lazy."""
-        stream = iter(images)
-        while batch := list(islice(stream, self.batch_size)):
-            yield from self.predict_batch(torch.cat(batch))
+        for batch in self.batches(images):
+            yield from self.predict_batch(batch)
 
     def predict_batch(self, images: Tensor) -> npt.NDArray[np.float32]:
         """Probabilities (N, finding) of prepared images (N, C, H, W)."""
+        return self.run_batch(images)[0]
+
+    def run_batch(self, images: Tensor) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]:
+        """Probabilities (N, finding) and features (N, feature) of prepared images (N, C, H, W)."""
         with torch.inference_mode():
-            tensor = self.suffix(images.to(self.device))
-            logits = self.model(tensor.contiguous(memory_format=torch.channels_last))
-            probabilities: npt.NDArray[np.float32] = torch.sigmoid(logits.float()).cpu().numpy()
-        return probabilities
+            features = self.model[0](self.inputs(images)).float()
+            probabilities = torch.sigmoid(self.model[1](features))
+        return probabilities.cpu().numpy(), features.cpu().numpy()
+
+    def inputs(self, images: Tensor) -> Tensor:
+        """What the network is given for prepared images (N, C, H, W): float32 (N, 3, h, w)."""
+        return self.suffix(images.to(self.device)).contiguous(memory_format=torch.channels_last)
+
+    def batches(self, images: Iterable[Tensor]) -> Iterator[Tensor]:
+        """Cut prepared images (1, C, H, W) into batches (N, C, H, W), the last one smaller."""
+        stream = iter(images)
+        while batch := list(islice(stream, self.batch_size)):
+            yield torch.cat(batch)
+
+    @property
+    def num_features(self) -> int:
+        """Length of the embedding the head reads."""
+        return next(self.model[1].parameters()).shape[1]
