@@ -11,7 +11,7 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
-from hilum.cli import data, demonstration, scoring, training
+from hilum.cli import data, demonstration, explaining, scoring, training
 from hilum.errors import HilumError
 
 __all__ = ["app", "main"]
@@ -51,6 +51,7 @@ app.command("ingest")(data.ingest)
 app.command("train")(training.train)
 app.command("evaluate")(scoring.evaluate)
 app.command("predict")(scoring.predict)
+app.command("explain")(explaining.explain)
 app.command("info")(scoring.info)
 
 
