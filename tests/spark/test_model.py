@@ -42,7 +42,7 @@ def test_no_row_is_lost_and_bad_ones_have_an_error_instead(trained):
 
 def test_all_columns_stay_and_two_are_added(trained):
     scored = trained.model.transform(trained.data)
-    assert scored.columns == [*trained.data.columns, "prediction", "prediction_error"]
+    assert scored.columns == [*trained.data.columns, "prediction", "ood_score", "prediction_error"]
     assert scored.schema["prediction"].dataType.simpleString() == "array<float>"
 
 

@@ -76,8 +76,9 @@ def predict(
 ) -> None:
     """Predict radiographs (PNG, JPEG, DICOM); no Spark, no Java.
 
-    json prints one object per line: path, status, reason, probabilities. Exit code 3 if a file
-    could not be used.
+    json prints one object per line: path, status, reason, probabilities, ood_score. The last says
+    how unlike the training radiographs an image is: above 1, do not trust the probabilities; null
+    if the model has no such score. Exit code 3 if a file could not be used.
 
     Examples:
 
@@ -101,6 +102,11 @@ def print_predictions(bundle: Path, files: list[Path], format: str) -> int:
 
     keep_freed_memory()
     predictor = Predictor.load(load_bundle(str(bundle)))
+    if predictor.outliers is None and format == "table":
+        note = (
+            "this model has no out-of-distribution score: it cannot tell a radiograph from others"
+        )
+        typer.echo(f"note: {note}", err=True)
     return _print(_predicted(predictor, paths), predictor.findings, format)
 
 
@@ -126,6 +132,7 @@ def info(
         "findings": list(loaded.findings),
         "preprocessing": loaded.preprocessing.to_json(),
         "metrics": dict(loaded.metrics),
+        "ood_score": loaded.outliers is not None,
         "provenance": dict(loaded.provenance),
     }
     if format == "json":
@@ -142,6 +149,7 @@ class _Row:
     path: Path
     reason: str | None
     probabilities: Sequence[float]
+    ood_score: float | None
 
     @property
     def status(self) -> str:
@@ -174,27 +182,33 @@ def _predicted(predictor: "Predictor", paths: Sequence[Path]) -> Iterator[_Row]:
                 reasons[path] = rejection.reason
             except OSError:
                 reasons[path] = "unreadable"
-        predictions = predictor.predict(pixels)
+        predictions = predictor.predictions(pixels)
         for path in batch:
             reason = reasons.get(path)
-            probabilities = [] if reason else next(predictions).tolist()
-            yield _Row(path=path, reason=reason, probabilities=probabilities)
+            probabilities, ood_score = (None, None) if reason else next(predictions)
+            yield _Row(
+                path=path,
+                reason=reason,
+                probabilities=[] if probabilities is None else probabilities.tolist(),
+                ood_score=ood_score,
+            )
 
 
 def _print(rows: Iterable[_Row], findings: Sequence[str], form: str) -> int:
     rejected = 0
     writer = csv.writer(sys.stdout, lineterminator="\n")
     if form == "csv":
-        writer.writerow(["path", "status", "reason", *findings])
+        writer.writerow(["path", "status", "reason", *findings, "ood_score"])
     for row in rows:
         rejected += row.reason is not None
         if form == "csv":
             scores = [f"{value:.6f}" for value in row.probabilities] or [""] * len(findings)
-            writer.writerow([row.path, row.status, row.reason or "", *scores])
+            ood_score = "" if row.ood_score is None else f"{row.ood_score:.3f}"
+            writer.writerow([row.path, row.status, row.reason or "", *scores, ood_score])
         elif form == "json":
             named = dict(zip(findings, row.probabilities, strict=False)) or None
             record = {"path": str(row.path), "status": row.status, "reason": row.reason}
-            typer.echo(json.dumps(record | {"probabilities": named}))
+            typer.echo(json.dumps(record | {"probabilities": named, "ood_score": row.ood_score}))
         else:
             Console().print(_bars(row, findings))
     return rejected
@@ -205,6 +219,11 @@ def _bars(row: _Row, findings: Sequence[str]) -> Table:
     table = Table(title=Text(str(row.path)), box=None, show_header=False, title_justify="left")
     if row.reason:
         table.add_row("rejected:", row.reason)
+    if row.ood_score is not None and row.ood_score > 1:
+        warning = (
+            f"unlike the radiographs of training (score {row.ood_score:.2f}, usual is below 1)"
+        )
+        table.title = Text.assemble(str(row.path), ("\nwarning: " + warning, "yellow"))
     for finding, value in sorted(
         zip(findings, row.probabilities, strict=False), key=lambda pair: -pair[1]
     ):

@@ -8,6 +8,7 @@ files fills the processor as well as one big array.
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from itertools import islice
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -16,12 +17,24 @@ from torch import Tensor, nn
 
 from hilum.errors import require
 from hilum.inference.bundle import ModelBundle
+from hilum.inference.outliers import OutlierDetector
 from hilum.models import cut_before_head
 from hilum.preprocessing import Chain
 
-__all__ = ["Pixels", "Predictor"]
+__all__ = ["Pixels", "Prediction", "Predictor"]
 
 Pixels = npt.NDArray[np.uint8]
+
+
+class Prediction(NamedTuple):
+    """What the model says about one image.
+
+    `probabilities` is float32 (finding,). `ood_score` says how unlike the training radiographs the
+    image is: above 1, unlike 99 % of the validation radiographs; None if the bundle has no score.
+    """
+
+    probabilities: npt.NDArray[np.float32]
+    ood_score: float | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +50,7 @@ class Predictor:
     model: nn.Sequential
     device: torch.device
     batch_size: int
+    outliers: OutlierDetector | None = None
 
     @staticmethod
     def load(bundle: ModelBundle, *, batch_size: int = 32) -> "Predictor":
@@ -52,6 +66,7 @@ class Predictor:
             model=model.to(device).to(memory_format=torch.channels_last),
             device=device,
             batch_size=batch_size,
+            outliers=bundle.outliers,
         )
 
     def predict(self, images: Iterable[Pixels]) -> Iterator[npt.NDArray[np.float32]]:
@@ -60,6 +75,10 @@ class Predictor:
         Lazy: at most one batch of images is held at a time.
         """
         return self.predict_prepared(map(self.prepare, images))
+
+    def predictions(self, images: Iterable[Pixels]) -> Iterator[Prediction]:
+        """As `predict`, with the out-of-distribution score of each image."""
+        return self.predictions_prepared(map(self.prepare, images))
 
     def prepare(self, pixels: Pixels) -> Tensor:
         """The deterministic part for one image (H, W) uint8: what the cache holds, (1, C, H, W)."""
@@ -70,6 +89,15 @@ class Predictor:
         """Probabilities (finding,) for each prepared image (1, C, H, W), in order; lazy."""
         for batch in self.batches(images):
             yield from self.predict_batch(batch)
+
+    def predictions_prepared(self, images: Iterable[Tensor]) -> Iterator[Prediction]:
+        """As `predict_prepared`, with the out-of-distribution score of each image."""
+        for batch in self.batches(images):
+            probabilities, features = self.run_batch(batch)
+            scores = [None] * len(batch)
+            if self.outliers is not None:
+                scores = self.outliers.score(features).tolist()
+            yield from map(Prediction, probabilities, scores)
 
     def predict_batch(self, images: Tensor) -> npt.NDArray[np.float32]:
         """Probabilities (N, finding) of prepared images (N, C, H, W)."""

@@ -13,6 +13,7 @@ from hilum.evaluation.report import DataFlow
 from hilum.inference import load_bundle, save_bundle
 from hilum.preprocessing import Chain, Resize
 from hilum.recipes.data import LabelledData, SplitRule, label_and_split, only_split
+from hilum.recipes.outliers import with_outliers
 from hilum.recipes.scoring import report_on, score
 from hilum.spark import FittedRun, NNEstimator, NNModel, read_radiographs, resume_run
 from hilum.spark.fitting import fit_run
@@ -86,8 +87,7 @@ def train(
         },
     )
     fitted = fit_run(data.frame, configured.columns(split="split"), settings)
-    save_bundle(fitted.bundle, storage.join(out, "bundle"))
-    return fitted
+    return _saved(fitted, out)
 
 
 def continue_training(
@@ -95,6 +95,12 @@ def continue_training(
 ) -> FittedRun:
     """Continue a run from its last checkpoint and write OUT/bundle."""
     fitted = resume_run(spark, out, num_ranks=num_ranks, show_progress=show_progress)
+    return _saved(fitted, out)
+
+
+def _saved(fitted: FittedRun, out: str) -> FittedRun:
+    """Write OUT/bundle with what is fitted to the finished network."""
+    fitted = replace(fitted, bundle=with_outliers(fitted.bundle, out))
     save_bundle(fitted.bundle, storage.join(out, "bundle"))
     return fitted
 

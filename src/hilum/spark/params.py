@@ -37,6 +37,13 @@ class PredictParams(HasFeaturesCol, HasPredictionCol):
         "output column that says why a row has no prediction; null where it has one",
         typeConverter=TypeConverters.toString,
     )
+    oodScoreCol: Param[str] = Param(
+        Params._dummy(),
+        "oodScoreCol",
+        "output column of the out-of-distribution score: above 1 where an image is unlike the "
+        "training radiographs, null if the model has no such score",
+        typeConverter=TypeConverters.toString,
+    )
     predictBatchSize: Param[int] = Param(
         Params._dummy(),
         "predictBatchSize",
@@ -50,12 +57,17 @@ class PredictParams(HasFeaturesCol, HasPredictionCol):
             featuresCol="image",
             predictionCol="prediction",
             errorCol="prediction_error",
+            oodScoreCol="ood_score",
             predictBatchSize=32,
         )
 
     def getErrorCol(self) -> str:
         """Name of the column that says why a row has no prediction."""
         return self.getOrDefault(self.errorCol)
+
+    def getOodScoreCol(self) -> str:
+        """Name of the column of out-of-distribution scores."""
+        return self.getOrDefault(self.oodScoreCol)
 
     def getPredictBatchSize(self) -> int:
         """Images per forward pass in transform."""
