@@ -52,6 +52,8 @@ app.command("train")(training.train)
 app.command("evaluate")(scoring.evaluate)
 app.command("predict")(scoring.predict)
 app.command("explain")(explaining.explain)
+app.command("localise")(explaining.localise)
+app.command("robustness")(explaining.robustness)
 app.command("info")(scoring.info)
 
 

@@ -19,7 +19,7 @@ from hilum.spark import FittedRun, NNEstimator, NNModel, read_radiographs, resum
 from hilum.spark.fitting import fit_run
 from hilum.training import History
 
-__all__ = ["RunResult", "continue_training", "evaluate_bundle", "run", "train"]
+__all__ = ["RunResult", "continue_training", "evaluate_bundle", "run", "stored_rule", "train"]
 
 Say = Callable[[str], None]
 
@@ -122,7 +122,7 @@ def evaluate_bundle(
         split: only images of this split by the rule the bundle was trained with; None: all.
     """
     model = NNModel(load_bundle(bundle))
-    rule = None if split is None else _rule_of(model)
+    rule = None if split is None else stored_rule(model)
     size = _read_size(model.bundle.preprocessing)
     frame = read_radiographs(spark, images, size=size, glob=glob)
     data = label_and_split(spark, frame, labels, rule, model.findings)
@@ -199,7 +199,12 @@ def _read_size(chain: Chain) -> tuple[int, int] | None:
     return (first.height, first.width) if isinstance(first, Resize) else None
 
 
-def _rule_of(model: NNModel) -> SplitRule:
+def stored_rule(model: NNModel) -> SplitRule:
+    """How the data of the model's run were split.
+
+    Raises:
+        InvalidValueError: its bundle does not say.
+    """
     stored = model.bundle.provenance.get("split")
     if stored is None:
         raise InvalidValueError(
