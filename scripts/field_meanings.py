@@ -86,6 +86,7 @@ MEANINGS: dict[str, dict[str, str]] = {
         "dropout": "dropout before the head, in training",
         "preprocessing": "the whole chain as JSON",
         "weights_sha256": "SHA-256 of weights.safetensors",
+        "outliers_sha256": "SHA-256 of outliers.safetensors; null without that score",
         "provenance": "settings, start weights, versions, split rule, counts of the data",
         "metrics": "epoch, valid_loss, valid_mean_auroc of the epoch kept",
         "decision_rules": "what turns scores into decisions, null where none could be fitted: "

@@ -34,13 +34,16 @@ def test_json_has_an_object_a_line_with_names_and_reasons(hilum, bundle_director
         str(folder / name) for name in ("a.png", "c.png", "deep/b.dcm")
     ]
     for row in rows:
-        assert list(row) == ["path", "status", "reason", "probabilities", "operating_point"]
+        assert list(row) == [
+            *("path", "status", "reason", "probabilities", "operating_point", "ood_score")
+        ]
     assert rows[1] == {
         "path": str(folder / "c.png"),
         "status": "rejected",
         "reason": "not_an_image",
         "probabilities": None,
         "operating_point": None,
+        "ood_score": None,
     }
     for row in (rows[0], rows[2]):
         assert (row["status"], row["reason"]) == ("ok", None)
@@ -98,7 +101,7 @@ def test_csv_has_a_column_per_finding(hilum, bundle_directory, folder):
     answer = hilum("predict", bundle_directory, folder, "--format", "csv")
     assert answer.code == 3
     rows = list(csv.DictReader(io.StringIO(answer.out)))
-    assert list(rows[0]) == ["path", "status", "reason", *NAMES]
+    assert list(rows[0]) == ["path", "status", "reason", *NAMES, "ood_score"]
     assert [row["status"] for row in rows] == ["ok", "rejected", "ok"]
     assert rows[1]["reason"] == "not_an_image"
     assert rows[1]["Pneumonia"] == ""

@@ -45,9 +45,9 @@ def test_no_row_is_lost_and_bad_ones_have_an_error_instead(trained):
     assert sorted(row["reason"] for row in rows if row["reason"]) == ["not_an_image", "truncated"]
 
 
-def test_all_columns_stay_and_three_are_added(trained):
+def test_all_columns_stay_and_four_are_added(trained):
     scored = trained.model.transform(trained.data)
-    added = ["prediction", "prediction_error", "predicted_findings"]
+    added = ["prediction", "ood_score", "prediction_error", "predicted_findings"]
     assert scored.columns == [*trained.data.columns, *added]
     assert scored.schema["prediction"].dataType.simpleString() == "array<float>"
 

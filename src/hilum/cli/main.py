@@ -11,7 +11,15 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
-from hilum.cli import calibration, comparing, data, demonstration, scoring, training
+from hilum.cli import (
+    calibration,
+    comparing,
+    data,
+    demonstration,
+    explaining,
+    scoring,
+    training,
+)
 from hilum.errors import HilumError
 
 __all__ = ["app", "main"]
@@ -54,6 +62,9 @@ app.command("compare")(comparing.compare)
 app.command("leaderboard")(comparing.leaderboard)
 app.command("calibrate")(calibration.calibrate)
 app.command("predict")(scoring.predict)
+app.command("explain")(explaining.explain)
+app.command("localise")(explaining.localise)
+app.command("robustness")(explaining.robustness)
 app.command("info")(scoring.info)
 
 

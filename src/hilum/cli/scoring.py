@@ -85,8 +85,9 @@ def predict(
     Probabilities are calibrated where the model holds a calibration. The table marks each finding's
     threshold in its bar, where the model holds one, and says whether the probability is above it.
     json prints one object per line: path, status, reason, probabilities, operating_point (rule,
-    thresholds, findings called present; null for a model without). Exit code 3 if a file could not
-    be used.
+    thresholds, findings called present; null for a model without), ood_score. The last says how
+    unlike the training radiographs an image is: above 1, do not trust the probabilities; null if
+    the model has no such score. Exit code 3 if a file could not be used.
 
     Examples:
 
@@ -110,6 +111,11 @@ def print_predictions(bundle: Path, files: list[Path], format: str) -> int:
 
     keep_freed_memory()
     predictor = Predictor.load(load_bundle(str(bundle)))
+    if predictor.outliers is None and format == "table":
+        note = (
+            "this model has no out-of-distribution score: it cannot tell a radiograph from others"
+        )
+        typer.echo(f"note: {note}", err=True)
     rows = _predicted(predictor, paths)
     return _print(rows, predictor.findings, format, predictor.decision_rules)
 
@@ -137,6 +143,7 @@ def info(
         "findings": list(loaded.findings),
         "preprocessing": loaded.preprocessing.to_json(),
         "metrics": dict(loaded.metrics),
+        "ood_score": loaded.outliers is not None,
         "provenance": dict(loaded.provenance),
         "decision_rules": loaded.decision_rules and loaded.decision_rules.to_json(),
     }
@@ -158,6 +165,7 @@ class _Row:
     path: Path
     reason: str | None
     probabilities: Sequence[float]
+    ood_score: float | None
     present: Sequence[str] | None = None
 
     @property
@@ -191,17 +199,18 @@ def _predicted(predictor: "Predictor", paths: Sequence[Path]) -> Iterator[_Row]:
                 reasons[path] = rejection.reason
             except OSError:
                 reasons[path] = "unreadable"
-        predictions = predictor.predict(pixels)
+        predictions = predictor.predictions(pixels)
         for path in batch:
             reason = reasons.get(path)
             if reason:
-                yield _Row(path=path, reason=reason, probabilities=[])
+                yield _Row(path=path, reason=reason, probabilities=[], ood_score=None)
                 continue
-            found = next(predictions)
+            found, ood_score = next(predictions)
             yield _Row(
                 path=path,
                 reason=None,
                 probabilities=found.tolist(),
+                ood_score=ood_score,
                 present=predictor.present(found),
             )
 
@@ -212,12 +221,13 @@ def _print(
     rejected = 0
     writer = csv.writer(sys.stdout, lineterminator="\n")
     if form == "csv":
-        writer.writerow(["path", "status", "reason", *findings])
+        writer.writerow(["path", "status", "reason", *findings, "ood_score"])
     for row in rows:
         rejected += row.reason is not None
         if form == "csv":
             scores = [f"{value:.6f}" for value in row.probabilities] or [""] * len(findings)
-            writer.writerow([row.path, row.status, row.reason or "", *scores])
+            ood_score = "" if row.ood_score is None else f"{row.ood_score:.3f}"
+            writer.writerow([row.path, row.status, row.reason or "", *scores, ood_score])
         elif form == "json":
             named = dict(zip(findings, row.probabilities, strict=False)) or None
             record: dict[str, Any] = {
@@ -226,7 +236,7 @@ def _print(
                 "reason": row.reason,
             }
             record |= {"probabilities": named, "operating_point": _point(row, rules)}
-            typer.echo(json.dumps(record))
+            typer.echo(json.dumps(record | {"ood_score": row.ood_score}))
         else:
             Console().print(_bars(row, findings, rules))
     return rejected
@@ -249,6 +259,11 @@ def _bars(row: _Row, findings: Sequence[str], rules: "DecisionRules | None") -> 
         table.add_row("rejected:", row.reason)
     thresholds = {} if rules is None else rules.default.thresholds
     called = row.present or ()
+    if row.ood_score is not None and row.ood_score > 1:
+        warning = (
+            f"unlike the radiographs of training (score {row.ood_score:.2f}, usual is below 1)"
+        )
+        table.title = Text.assemble(str(row.path), ("\nwarning: " + warning, "yellow"))
     for finding, value in sorted(
         zip(findings, row.probabilities, strict=False), key=lambda pair: -pair[1]
     ):

@@ -72,7 +72,7 @@ def probe(
     """Try to read an attribute from features, by cross-validation over patients.
 
     Args:
-        features: (image, feature), finite: `hilum.inference.Embedder`.
+        features: (image, feature), finite: `hilum.inference.embed`.
         attribute: one value per image, such as the view; None, NaN and "" are left out.
         patient_ids: one per image; all images of a patient are in one fold.
         folds: parts; each is predicted by a probe fitted on the others.

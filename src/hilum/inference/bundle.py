@@ -2,6 +2,7 @@
 
     BUNDLE/manifest.json        readable; format version first
     BUNDLE/weights.safetensors  tensors only
+    BUNDLE/outliers.safetensors what the out-of-distribution score compares with, if fitted
 
 The bundle is the only thing prediction needs, wherever it runs: Spark, command line, HTTP, DICOM.
 Names and preprocessing travel with the weights, so scores cannot be mixed up and pixels are
@@ -13,6 +14,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import torch
+from safetensors.numpy import load as load_arrays
+from safetensors.numpy import save as save_arrays
 from safetensors.torch import load as load_tensors
 from safetensors.torch import save as save_tensors
 from torch import Tensor, nn
@@ -20,6 +23,7 @@ from torch import Tensor, nn
 from hilum import storage
 from hilum.errors import ChecksumError, InvalidValueError, require
 from hilum.evaluation.decision import DecisionRules
+from hilum.inference.outliers import OutlierDetector
 from hilum.models import create_model
 from hilum.preprocessing import Chain
 
@@ -42,6 +46,7 @@ class ModelBundle:
         metrics: validation figures at the kept epoch.
         decision_rules: calibration and thresholds, fitted on validation patients; None for bundles
             without them, such as those of older versions.
+        outliers: scores how unlike the training images an image is; None in bundles without.
     """
 
     architecture: str
@@ -52,6 +57,7 @@ class ModelBundle:
     provenance: Mapping[str, Any] = field(default_factory=dict)
     metrics: Mapping[str, Any] = field(default_factory=dict)
     decision_rules: DecisionRules | None = None
+    outliers: OutlierDetector | None = None
 
     def __post_init__(self) -> None:
         require(len(self.findings) > 0, "findings", "at least one name", self.findings)
@@ -81,6 +87,9 @@ def save_bundle(bundle: ModelBundle, url: str) -> None:
     """Write a bundle to a directory on any storage; the manifest comes last."""
     data = _stored_weights(bundle)
     storage.write_bytes(storage.join(url, "weights.safetensors"), data)
+    outliers = save_arrays(bundle.outliers.to_arrays()) if bundle.outliers else None
+    if outliers is not None:
+        storage.write_bytes(storage.join(url, "outliers.safetensors"), outliers)
     manifest = {
         "format": FORMAT,
         "format_version": FORMAT_VERSION,
@@ -89,6 +98,7 @@ def save_bundle(bundle: ModelBundle, url: str) -> None:
         "dropout": bundle.dropout,
         "preprocessing": bundle.preprocessing.to_json(),
         "weights_sha256": storage.sha256_of(data),
+        "outliers_sha256": None if outliers is None else storage.sha256_of(outliers),
         "provenance": dict(bundle.provenance),
         "metrics": dict(bundle.metrics),
         "decision_rules": bundle.decision_rules and bundle.decision_rules.to_json(),
@@ -121,17 +131,14 @@ def load_bundle(url: str) -> ModelBundle:
             f"Got {manifest.get('format')!r} version {manifest.get('format_version')!r} in {url}. "
             "Hint: a newer Hilum wrote it; upgrade this one."
         )
-    try:
-        data = storage.read_bytes(storage.join(url, "weights.safetensors"))
-    except FileNotFoundError:
-        data = b""
-    if storage.sha256_of(data) != manifest["weights_sha256"]:
-        raise ChecksumError(
-            f"{url}/weights.safetensors must have SHA-256 {manifest['weights_sha256']}. "
-            f"Got {storage.sha256_of(data) if data else 'no bytes'}. "
-            "Hint: the file was cut or changed; copy it again."
-        )
-    decided = manifest.get("decision_rules")  # bundles of older versions have none
+    data = _checked(url, "weights.safetensors", manifest["weights_sha256"])
+    # Bundles of Hilum 0.1.0 have no such fields, and a bundle may have no score and no rules.
+    outliers_sha256 = manifest.get("outliers_sha256")
+    outliers = None
+    if outliers_sha256 is not None:
+        arrays = load_arrays(_checked(url, "outliers.safetensors", outliers_sha256))
+        outliers = OutlierDetector.from_arrays(arrays)
+    decided = manifest.get("decision_rules")
     return ModelBundle(
         architecture=manifest["architecture"],
         findings=tuple(manifest["findings"]),
@@ -141,7 +148,22 @@ def load_bundle(url: str) -> ModelBundle:
         provenance=manifest["provenance"],
         metrics=manifest["metrics"],
         decision_rules=decided and DecisionRules.from_json(decided),
+        outliers=outliers,
     )
+
+
+def _checked(url: str, name: str, sha256: str) -> bytes:
+    try:
+        data = storage.read_bytes(storage.join(url, name))
+    except FileNotFoundError:
+        data = b""
+    if storage.sha256_of(data) != sha256:
+        raise ChecksumError(
+            f"{url}/{name} must have SHA-256 {sha256}. "
+            f"Got {storage.sha256_of(data) if data else 'no bytes'}. "
+            "Hint: the file was cut or changed; copy it again."
+        )
+    return data
 
 
 def bundle_versions() -> dict[str, str]:

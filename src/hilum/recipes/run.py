@@ -23,6 +23,7 @@ from hilum.recipes.data import (
     read_again,
 )
 from hilum.recipes.decision import unseen_validation, with_decision_rules
+from hilum.recipes.outliers import with_outliers
 from hilum.recipes.reporting import report_on
 from hilum.recipes.scoring import score
 from hilum.spark import (
@@ -251,12 +252,14 @@ def _save_decided(
     out: str,
     say: Say,
 ) -> FittedRun:
-    """Save the bundle, fit its decision rules, save it again; a failure in between costs only them.
+    """Save the bundle, fit what belongs to the finished network, save it again.
 
-    Image files of the validation split are read again by path, a table of pixels is filtered.
+    That is the out-of-distribution score and the decision rules; a failure costs only them. Image
+    files of the validation split are read again by path, a table of pixels is filtered.
     """
     directory = storage.join(out, "bundle")
     save_bundle(fitted.bundle, directory)
+    scored = with_outliers(fitted.bundle, out)
     data = trained_on()
     validation: DataFrame | None = None
     if data is not None:
@@ -266,7 +269,7 @@ def _save_decided(
             validation = read_again(spark, validation, data, size)
         elif validation.select("path").isEmpty():
             validation = None
-    bundle = with_decision_rules(fitted.bundle, validation, say)
+    bundle = with_decision_rules(scored, validation, say)
     save_bundle(bundle, directory)
     return replace(fitted, bundle=bundle)
 

@@ -12,8 +12,6 @@ from pathlib import Path
 from typing import Any, cast
 from weakref import WeakKeyDictionary
 
-import numpy as np
-import numpy.typing as npt
 import pyarrow as pa
 from pyspark import SparkFiles
 from pyspark.ml import Model
@@ -26,7 +24,7 @@ from torch import Tensor
 
 from hilum import storage
 from hilum.errors import HilumError, InvalidValueError, RejectedImageError, require
-from hilum.inference import ModelBundle, Predictor, load_bundle, save_bundle
+from hilum.inference import ModelBundle, Prediction, Predictor, load_bundle, save_bundle
 from hilum.processor import keep_freed_memory
 from hilum.spark.image_struct import grey_pixels
 from hilum.spark.params import PredictParams
@@ -38,21 +36,26 @@ __all__ = ["NNModel"]
 _PREDICTED = pa.struct(
     [
         ("prediction", pa.list_(pa.float32())),
+        ("ood_score", pa.float32()),
         ("error", pa.string()),
         ("present", pa.list_(pa.string())),
     ]
 )
-_PREDICTED_DDL = "struct<prediction:array<float>,error:string,present:array<string>>"
+_PREDICTED_DDL = (
+    "struct<prediction:array<float>,ood_score:float,error:string,present:array<string>>"
+)
 
 
 class NNModel(Model, PredictParams, MLReadable["NNModel"], MLWritable):
     """A trained network that adds probabilities to a DataFrame of images.
 
     Output columns: `predictionCol` array<float>, one probability per name of `findings`, in
-    order, calibrated where the bundle holds a calibration; `errorCol` string, a reason code where
-    the image is null or unusable (the prediction is then null); `predictedFindingsCol`
-    array<string>, the findings called present at the bundle's default operating point, null where
-    it has none. They are computed only if used, and the network is loaded once per Python worker.
+    order, calibrated where the bundle holds a calibration; `oodScoreCol` float, above 1 where the
+    image is unlike the training radiographs, null in models without that score; `errorCol` string,
+    a reason code where the image is null or unusable (the others are then null);
+    `predictedFindingsCol` array<string>, the findings called present at the bundle's default
+    operating point, null where it has none. They are computed only if used, and the network is
+    loaded once per Python worker.
     """
 
     def __init__(self, bundle: ModelBundle | None = None, history: History | None = None) -> None:
@@ -93,6 +96,10 @@ class NNModel(Model, PredictParams, MLReadable["NNModel"], MLWritable):
         """Name of the probability column."""
         return self._set(predictionCol=value)
 
+    def setOodScoreCol(self, value: str) -> "NNModel":
+        """Name of the column of out-of-distribution scores."""
+        return self._set(oodScoreCol=value)
+
     def setErrorCol(self, value: str) -> "NNModel":
         """Name of the column that says why a row has no prediction."""
         return self._set(errorCol=value)
@@ -123,6 +130,7 @@ class NNModel(Model, PredictParams, MLReadable["NNModel"], MLWritable):
         together = dataset.withColumn("_hilum_predicted", predict(self.getFeaturesCol()))
         return (
             together.withColumn(self.getPredictionCol(), F.col("_hilum_predicted.prediction"))
+            .withColumn(self.getOodScoreCol(), F.col("_hilum_predicted.ood_score"))
             .withColumn(self.getErrorCol(), F.col("_hilum_predicted.error"))
             .withColumn(self.getPredictedFindingsCol(), F.col("_hilum_predicted.present"))
             .drop("_hilum_predicted")
@@ -153,16 +161,16 @@ def _share(spark: SparkSession, bundle: ModelBundle) -> str:
     digest = storage.sha256_of(save_tensors({n: t.contiguous() for n, t in bundle.weights.items()}))
     chain, rules = bundle.preprocessing, bundle.decision_rules
     manifest = repr((bundle.architecture, bundle.findings, chain, bundle.dropout, rules))
+    outliers = bundle.outliers.to_arrays() if bundle.outliers else {}
+    manifest += "".join(storage.sha256_of(array.tobytes()) for array in outliers.values())
     name = f"hilum-{digest[:16]}{storage.sha256_of(manifest.encode())[:8]}"
     sent = _sent.setdefault(spark, set())
     if name not in sent:
         directory = Path(tempfile.mkdtemp(prefix="hilum-share-"))
         atexit.register(shutil.rmtree, directory, ignore_errors=True)
         save_bundle(bundle, str(directory))
-        for file in ("manifest.json", "weights.safetensors"):
-            spark.addArtifacts(
-                str((directory / file).rename(directory / f"{name}-{file}")), file=True
-            )
+        for file in sorted(directory.iterdir()):
+            spark.addArtifacts(str(file.rename(directory / f"{name}-{file.name}")), file=True)
         sent.add(name)
     return name
 
@@ -183,8 +191,8 @@ class _PredictBatches:
         # Forward passes are cut by count, across Arrow batches; so results are counted back into
         # batches by the lists of errors (None: a prediction is due), one list per Arrow batch.
         errors: deque[list[str | None]] = deque()
-        ready: deque[npt.NDArray[np.float32]] = deque()
-        predictions = predictor.predict_prepared(_prepared(predictor, batches, errors))
+        ready: deque[Prediction] = deque()
+        predictions = predictor.predictions_prepared(_prepared(predictor, batches, errors))
         while True:
             if not errors:  # asking for one more prediction reads the next Arrow batches
                 ready.extend(islice(predictions, 1))
@@ -192,10 +200,12 @@ class _PredictBatches:
                     return
             rows = []
             for error in errors.popleft():
-                row: dict[str, Any] = {"prediction": None, "error": error, "present": None}
+                row: dict[str, Any] = dict.fromkeys(("prediction", "ood_score", "present"))
+                row["error"] = error
                 if error is None:
-                    prediction = ready.popleft() if ready else next(predictions)
-                    row |= {"prediction": prediction, "present": predictor.present(prediction)}
+                    probabilities, ood_score = ready.popleft() if ready else next(predictions)
+                    row |= {"prediction": probabilities, "ood_score": ood_score}
+                    row["present"] = predictor.present(probabilities)
                 rows.append(row)
             yield pa.array(rows, type=_PREDICTED)
 
@@ -220,12 +230,11 @@ def _prepared(
 
 @lru_cache(maxsize=1)  # one network per Python worker; another model replaces it
 def _predictor(name: str, batch_size: int) -> Predictor:
-    manifest, weights = (
-        Path(SparkFiles.get(f"{name}-{file}")) for file in ("manifest.json", "weights.safetensors")
-    )
     with tempfile.TemporaryDirectory(prefix="hilum-bundle-") as directory:
-        (Path(directory) / "manifest.json").symlink_to(manifest)
-        (Path(directory) / "weights.safetensors").symlink_to(weights)
+        for file in ("manifest.json", "weights.safetensors", "outliers.safetensors"):
+            sent = Path(SparkFiles.get(f"{name}-{file}"))
+            if sent.exists():  # not every bundle has the last one
+                (Path(directory) / file).symlink_to(sent)
         keep_freed_memory()
         return Predictor.load(load_bundle(directory), batch_size=batch_size)
 

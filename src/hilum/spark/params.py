@@ -43,6 +43,13 @@ class PredictParams(HasFeaturesCol, HasPredictionCol):
         "output column of the findings called present; null where the bundle has no thresholds",
         typeConverter=TypeConverters.toString,
     )
+    oodScoreCol: Param[str] = Param(
+        Params._dummy(),
+        "oodScoreCol",
+        "output column of the out-of-distribution score: above 1 where an image is unlike the "
+        "training radiographs, null if the model has no such score",
+        typeConverter=TypeConverters.toString,
+    )
     predictBatchSize: Param[int] = Param(
         Params._dummy(),
         "predictBatchSize",
@@ -57,6 +64,7 @@ class PredictParams(HasFeaturesCol, HasPredictionCol):
             predictionCol="prediction",
             errorCol="prediction_error",
             predictedFindingsCol="predicted_findings",
+            oodScoreCol="ood_score",
             predictBatchSize=32,
         )
 
@@ -67,6 +75,10 @@ class PredictParams(HasFeaturesCol, HasPredictionCol):
     def getPredictedFindingsCol(self) -> str:
         """Name of the column of findings called present."""
         return self.getOrDefault(self.predictedFindingsCol)
+
+    def getOodScoreCol(self) -> str:
+        """Name of the column of out-of-distribution scores."""
+        return self.getOrDefault(self.oodScoreCol)
 
     def getPredictBatchSize(self) -> int:
         """Images per forward pass in transform."""

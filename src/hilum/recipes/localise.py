@@ -1,0 +1,90 @@
+"""`hilum localise`: heat maps against the boxes that readers drew, on a folder of images."""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from hilum.decoding import decode
+from hilum.errors import InvalidValueError
+from hilum.evaluation.boxes import NIH_FRAME_PX, Box, read_nih_boxes
+from hilum.evaluation.localisation import BoxedMap, Localisation, localise, localise_by_finding
+from hilum.explain import Explainer, Method
+from hilum.inference import load_bundle
+
+__all__ = ["LocalisationReport", "localise_boxes"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LocalisationReport:
+    """All maps together, and by finding."""
+
+    method: str
+    images: int
+    overall: Localisation
+    findings: Mapping[str, Localisation]
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain JSON values."""
+        return {
+            "method": self.method,
+            "images": self.images,
+            "overall": self.overall.to_json(),
+            "findings": {name: one.to_json() for name, one in self.findings.items()},
+        }
+
+
+def localise_boxes(
+    bundle: str,
+    images: Path,
+    boxes: str,
+    *,
+    method: Method = "grad-cam",
+    threshold: float = 0.5,
+    only: set[str] | None = None,
+) -> LocalisationReport:
+    """Explain every boxed finding of every image at hand, and compare map and box.
+
+    Args:
+        bundle: model directory.
+        images: folder with files of NIH's names, PNG, JPEG or DICOM by content, of any size: boxes
+            are scaled from NIH's 1024-pixel frame.
+        boxes: BBox_List_2017.csv, plain or gzipped.
+        method: "grad-cam" or "occlusion".
+        threshold: see `localise`.
+        only: file names to keep, such as those of patients the model was not trained on.
+    """
+    table = read_nih_boxes(boxes)
+    names = sorted(name for name in table if (images / name).is_file())
+    names = [name for name in names if only is None or name in only]
+    explainer = Explainer.load(load_bundle(bundle))
+    maps = [one for name in names for one in _maps(explainer, images / name, table[name], method)]
+    if not maps:
+        raise InvalidValueError(
+            f"--images must hold images with boxes. Got {str(images)!r} with none of {len(table)}. "
+            "Hint: files keep NIH's names, such as 00013118_008.png."
+        )
+    return LocalisationReport(
+        method=method,
+        images=len(names),
+        overall=localise(maps, threshold=threshold),
+        findings=localise_by_finding(maps, threshold=threshold),
+    )
+
+
+def _maps(
+    explainer: Explainer, path: Path, boxes: Mapping[str, tuple[Box, ...]], method: Method
+) -> Iterator[BoxedMap]:
+    pixels = decode(path.read_bytes()).pixels
+    findings = [name for name in boxes if name in explainer.predictor.findings]
+    if not findings:
+        return
+    height, width = pixels.shape
+    factors = width / NIH_FRAME_PX, height / NIH_FRAME_PX
+    for one in explainer.explain(pixels, findings, method=method):
+        yield BoxedMap(
+            finding=one.finding,
+            heat=one.values,
+            boxes=[box.scaled(*factors) for box in boxes[one.finding]],
+            patient_id=path.name.partition("_")[0],  # NIH names files PATIENT_FOLLOWUP.png
+        )
