@@ -8,18 +8,18 @@ from hilum.evaluation.cooccurrence import confusion_by_finding
 from hilum.evaluation.figures import ANY_FINDING
 from hilum.evaluation.label_noise import label_agreement
 from hilum.evaluation.operating import DEFAULT_RULES, fit_operating_point
+from hilum.evaluation.localisation import Localisation
 from hilum.evaluation.published import PUBLISHED
 from hilum.evaluation.report import (
     DataFlow,
-    Disturbance,
     Estimate,
     Example,
-    Localisation,
     ModelFacts,
     OutOfDistribution,
     ReportInputs,
     SplitCount,
 )
+from hilum.evaluation.robustness import Robustness, RobustnessCurve, RobustnessPoint
 from hilum.evaluation.shortcuts import Probe, within_attribute
 from hilum.evaluation.subgroups import subgroups
 from hilum.findings import FINDINGS
@@ -82,24 +82,42 @@ def full_inputs():
         probes={"view": [Probe(value="AP", auroc=0.9, auroc_ci95=None, images=90, others=210)]},
         within={"view": within_attribute(FINDINGS, labels, scores, views, **drawing)},
         label_agreement=label_agreement(["Mass"], labels[:, 4], labels[:, 5], num_resamples=20),
-        disturbances=[
-            Disturbance(name="noise", unit="sd", points=[(5, 0.7, None), (9, 0.6, None)])
-        ],
+        robustness=_robustness(),
         out_of_distribution=[
             OutOfDistribution(kind="inverted", auroc=Estimate(value=0.9), images=300, flagged=0.8)
         ],
-        localisation=[
-            Localisation(
-                finding="Mass",
-                method="Grad-CAM",
-                boxes=10,
-                pointing=Estimate(value=0.5, interval=(0.3, 0.7)),
-                pointing_chance=0.2,
-                iou=Estimate(value=0.2),
-                iou_chance=0.1,
+        localisation={
+            "Mass": Localisation(
+                maps=10,
+                patients=9,
+                empty=0,
+                threshold=0.5,
+                hit_rate=0.5,
+                hit_rate_ci95=(0.3, 0.7),
+                chance=0.2,
+                chance_elsewhere=None,
+                excess_ci95=(0.1, 0.5),
+                iou=0.2,
+                iobb=0.3,
             )
-        ],
+        },
     )
+
+
+def _robustness():
+    as_is, worse = (
+        RobustnessPoint(
+            level=level,
+            aurocs=(value,) * len(FINDINGS),
+            mean_auroc=value,
+            mean_auroc_ci95=(value - 0.1, value + 0.1),
+            any_finding_auroc=value,
+            mean_change=0.1,
+        )
+        for level, value in ((None, 0.8), (9.0, 0.6))
+    )
+    curve = RobustnessCurve(perturbation="noise", unit="grey levels", points=(worse,))
+    return Robustness(findings=FINDINGS, num_images=40, unchanged=as_is, curves=(curve,))
 
 
 def _facts():

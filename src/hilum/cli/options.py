@@ -7,6 +7,7 @@ import typer
 
 __all__ = [
     "Bundle",
+    "CloserLook",
     "Epochs",
     "Glob",
     "ImageSize",
@@ -36,6 +37,15 @@ Labels = Annotated[
 Out = Annotated[str, typer.Option("--out", help="Directory for the results.")]
 Bundle = Annotated[
     Path, typer.Argument(metavar="BUNDLE", help="Model directory, such as RUN/bundle.")
+]
+CloserLook = Annotated[
+    int,
+    typer.Option(
+        "--closer-look",
+        min=0,
+        help="Test images scored again under disturbances and probed for shortcuts, and heat maps of "
+        "cases, in the report; 0 for none.",
+    ),
 ]
 Master = Annotated[
     str,

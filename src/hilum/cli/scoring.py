@@ -13,7 +13,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from hilum.cli.options import Bundle, Glob, Images, Labels, Master
+from hilum.cli.options import Bundle, CloserLook, Glob, Images, Labels, Master
 from hilum.errors import InvalidValueError, RejectedImageError, require
 
 if TYPE_CHECKING:
@@ -38,6 +38,7 @@ def evaluate(
         str | None,
         typer.Option("--split", help="Only this split by the bundle's own rule, such as test."),
     ] = None,
+    closer_look: CloserLook = 100,
     glob: Glob = None,
     master: Master = "local[*]",
 ) -> None:
@@ -66,6 +67,7 @@ def evaluate(
             out,
             split=split,
             glob=glob,
+            closer_look=closer_look,
             say=lambda line: console.print(line, highlight=False, markup=False),
         )
     finally:

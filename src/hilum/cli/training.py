@@ -6,6 +6,7 @@ import typer
 from rich.console import Console
 
 from hilum.cli.options import (
+    CloserLook,
     Epochs,
     Glob,
     Images,
@@ -60,13 +61,14 @@ def run(
     seed: Seed = 0,
     ranks: Ranks = 0,
     cache: Cache = "",
+    closer_look: CloserLook = 100,
     glob: Glob = None,
     master: Master = "local[*]",
 ) -> None:
     """The whole chain: read, split by patient, cache, train, calibrate, evaluate, report.
 
     Calibration and thresholds are fitted on the validation patients and kept in the model. Writes
-    OUT/bundle (the model), OUT/history.json, OUT/report/report.html and metrics.json.
+    OUT/bundle (the model), OUT/history.json and OUT/report/ (report.html and its files).
 
     Examples:
 
@@ -95,7 +97,15 @@ def run(
     spark = local_session(master)
     try:
         result = recipe.run(
-            spark, images, labels, out, estimator, rule, say=_say(console), glob=glob
+            spark,
+            images,
+            labels,
+            out,
+            estimator,
+            rule,
+            say=_say(console),
+            glob=glob,
+            closer_look=closer_look,
         )
     finally:
         spark.stop()

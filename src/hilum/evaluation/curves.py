@@ -1,10 +1,9 @@
-"""Pictures of curves: precision-recall with bands, reliability, robustness; and who is mistaken.
+"""Pictures of curves: precision-recall with bands, reliability; and who is mistaken for whom.
 
 Each is a function from plain values to a Figure, like those of `hilum.evaluation.plots`.
 """
 
-import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -12,7 +11,6 @@ from matplotlib.figure import Figure
 
 from hilum.errors import require
 from hilum.evaluation.bands import CurveBands
-from hilum.evaluation.bootstrap import Interval
 from hilum.evaluation.cooccurrence import Cooccurrence
 from hilum.evaluation.figures import (
     ANY_FINDING,
@@ -35,11 +33,9 @@ __all__ = [
     "plot_confusion",
     "plot_precision_recall",
     "plot_reliability",
-    "plot_robustness",
 ]
 
 FEW_IMAGES = 5  # a share of fewer is chance
-LevelPoint = tuple[float | str, float | None, Interval | None]
 
 
 def plot_precision_recall(
@@ -128,34 +124,6 @@ def _reliability_panel(axes: Axes, result: Reliability) -> None:
     )
 
 
-def plot_robustness(curves: Mapping[str, Sequence[LevelPoint]], clean: float | None) -> Figure:
-    """Draw the AUC over the strength of each disturbance.
-
-    Args:
-        curves: by disturbance the (level, AUC, interval), weakest first.
-        clean: AUC of the undisturbed images, drawn across every panel.
-    """
-    require(len(curves) > 0, "curves", "at least one disturbance", curves)
-    figure, all_axes = panels(len(curves), columns=4, width_inches=10, aspect=0.82)
-    for axes, (name, points) in zip(all_axes, curves.items(), strict=True):
-        clean_axes(axes, grid=True)
-        axes.set_title(name, fontsize=9, color=INK, loc="left")
-        at = range(len(points))
-        values = [math.nan if point[1] is None else point[1] for point in points]
-        if clean is not None:
-            axes.axhline(clean, color=GREY, linewidth=1, linestyle="--")
-        for x, (_, _, interval) in zip(at, points, strict=True):
-            if interval is not None:
-                axes.plot((x, x), interval, color=BLUE, linewidth=1, alpha=0.6)
-        axes.plot(at, values, color=BLUE, marker="o", markersize=3.5)
-        axes.set_xticks(at, [_level(point[0]) for point in points])
-        axes.set_xlim(-0.4, len(points) - 0.6)
-        axes.set_ylim(0.4, 1.0)
-        axes.axhline(0.5, color=GREY, linewidth=0.7)
-    figure.supylabel("AUC", fontsize=9, color=INK)
-    return figure
-
-
 def plot_confusion(table: Cooccurrence) -> Figure:
     """Draw how often each finding (row) is called where another one (column) is present instead.
 
@@ -206,7 +174,3 @@ def _unit_panels(count: int) -> tuple[Figure, list[Axes]]:
         if index + columns < count:
             axes.set_xticklabels([])
     return figure, all_axes
-
-
-def _level(level: float | str) -> str:
-    return f"{level:g}" if isinstance(level, int | float) else level

@@ -23,8 +23,10 @@ from hilum.evaluation.figures import ANY_FINDING
 from hilum.evaluation.published import published_for
 from hilum.evaluation.report import (
     DataFlow,
+    Estimate,
     Example,
     ModelFacts,
+    OutOfDistribution,
     ReportInputs,
     write_report,
 )
@@ -33,13 +35,14 @@ from hilum.evaluation.shortcuts import ShortcutRow, within_attribute
 from hilum.evaluation.subgroup_result import Subgroups
 from hilum.evaluation.subgroups import age_bands, finding_count_bands, subgroups
 from hilum.inference import ModelBundle
+from hilum.recipes.closer_look import CloserLook, look_closer
 from hilum.recipes.scoring import Scored, own_patient_where_unknown, predictions_csv
-from hilum.spark import NNModel, read_radiographs
-from hilum.spark.image_struct import grey_pixels
+from hilum.spark import NNModel
 from hilum.training import History
 
-__all__ = ["report_on"]
+__all__ = ["CLOSER_LOOK", "report_on"]
 
+CLOSER_LOOK = 100  # images; robustness scores each some thirty times
 BAND_RESAMPLES = 1000  # a band needs fewer draws than the ends of an interval
 
 
@@ -57,6 +60,7 @@ def report_on(
     settings: Mapping[str, object],
     notes: Sequence[str] = (),
     beside_published: bool = True,
+    closer_look: int = CLOSER_LOOK,
     seed: int = 0,
 ) -> Evaluation:
     """Evaluate, and write the report and predictions.csv into a local directory.
@@ -64,7 +68,9 @@ def report_on(
     Args:
         beside_published: show published results on NIH data; False where the tested images are of
             another kind, such as phantoms.
-        seed: of the bootstrap draws.
+        closer_look: so many images are read again for shortcut probes and robustness, and the cases
+            get heat maps; 0 leaves these out.
+        seed: of the bootstrap draws, and of the images looked at closer.
     """
     rules, patients = model.bundle.decision_rules, own_patient_where_unknown(scored)
     evaluation = evaluate(
@@ -76,6 +82,8 @@ def report_on(
         operating_points=() if rules is None else rules.operating_points,
         seed=seed,
     )
+    cases = choose_cases(model.findings, scored.labels, scored.scores, patient_ids=patients)
+    look = look_closer(spark, model, scored, cases, patients, num_images=closer_look, seed=seed)
     inputs = ReportInputs(
         evaluation=evaluation,
         subtitle=subtitle,
@@ -84,13 +92,18 @@ def report_on(
         label_counts={name: label_counts[name] for name in model.findings if name in label_counts},
         label_images=label_images,
         history=[asdict(record) for record in history],
-        examples=_examples(spark, model, scored, patients),
+        examples=[
+            _example(model, scored, case, look) for case in cases if case.image in look.pixels
+        ],
         settings=settings,
         model=_facts(model.bundle),
         curves=_curves(model.findings, scored, patients, seed),
         published=published_for(evaluation) if beside_published else (),
         cooccurrence=_cooccurrence(model.findings, scored, rules),
         subgroups=_subgroups(model.findings, scored, patients, rules, seed),
+        probes=look.probes,
+        robustness=look.robustness,
+        out_of_distribution=_out_of_distribution(model.bundle),
         within=_within(model.findings, scored, patients, seed),
         reasons_missing=_reasons(model.bundle),
         **_decided(rules),
@@ -213,35 +226,34 @@ def _within(
     return {"view": rows}
 
 
-def _examples(
-    spark: SparkSession, model: NNModel, scored: Scored, patients: Sequence[str]
-) -> list[Example]:
-    """The cases worth looking at; named by their row, because file names may name patients."""
-    cases = choose_cases(model.findings, scored.labels, scored.scores, patient_ids=patients)
-    if not cases:
-        return []
-    paths = sorted({scored.paths[case.image] for case in cases})
-    images = read_radiographs(spark, paths).select("path", "image")
-    pixels = {
-        row["path"]: grey_pixels(row["image"].asDict()) for row in images.collect() if row["image"]
-    }
-    return [
-        _example(model, scored, case, pixels[scored.paths[case.image]])
-        for case in cases
-        if scored.paths[case.image] in pixels
-    ]
-
-
-def _example(model: NNModel, scored: Scored, case: Case, pixels: npt.NDArray[np.uint8]) -> Example:
+def _example(model: NNModel, scored: Scored, case: Case, look: CloserLook) -> Example:
+    """Named by its row, because file names may hold names of patients."""
     return Example(
         name=f"row {case.image + 1} of predictions.csv",
-        pixels=pixels,
+        pixels=look.pixels[case.image],
         probabilities=_named(model.findings, scored.scores[case.image]),
         labels=_named(model.findings, scored.labels[case.image]),
         finding=case.finding,
         kind=case.kind,
         note=describe_case(case),
+        overlay=look.overlays.get(case.image),
     )
+
+
+def _out_of_distribution(bundle: ModelBundle) -> list[OutOfDistribution]:
+    """What was measured when the score was fitted, on validation images."""
+    measured = bundle.metrics.get("ood")
+    if not isinstance(measured, Mapping):
+        return []
+    return [
+        OutOfDistribution(
+            kind=kind,
+            auroc=Estimate(value=value),
+            images=measured["images"],
+            flagged=measured["found"][kind],
+        )
+        for kind, value in measured["auroc"].items()
+    ]
 
 
 def _named(findings: Sequence[str], values: npt.NDArray[np.float64]) -> dict[str, Any]:

@@ -24,7 +24,7 @@ from hilum.recipes.data import (
 )
 from hilum.recipes.decision import unseen_validation, with_decision_rules
 from hilum.recipes.outliers import with_outliers
-from hilum.recipes.reporting import report_on
+from hilum.recipes.reporting import CLOSER_LOOK, report_on
 from hilum.recipes.scoring import score
 from hilum.spark import (
     FittedRun,
@@ -73,6 +73,7 @@ def run(
     say: Say,
     glob: str | None = None,
     beside_published: bool = True,
+    closer_look: int = CLOSER_LOOK,
 ) -> RunResult:
     """Read, label, split, cache, train, calibrate, evaluate on the test split, report.
 
@@ -82,6 +83,7 @@ def run(
         estimator: its parameters but runDir are used.
         say: is told each step in one line.
         beside_published: show published results on NIH data in the report.
+        closer_look: test images looked at closer, see `report_on`.
     """
     _require_new_run(out)
     frame = read_radiographs(spark, images, size=read_size(estimator.chain()), glob=glob)
@@ -92,7 +94,7 @@ def run(
     source = {"images": images, "labels": labels} | ({"glob": glob} if glob else {})
     fitted = train(spark, data, out, estimator, rule, source=source, say=say)
     say(f"model: {storage.join(out, 'bundle')}")
-    return _evaluate_test(spark, data, out, fitted, say, beside_published=beside_published)
+    return _evaluate_test(spark, data, out, fitted, say, beside_published, closer_look)
 
 
 def train(
@@ -153,17 +155,29 @@ def evaluate_bundle(
     *,
     split: str | None = None,
     glob: str | None = None,
+    closer_look: int = CLOSER_LOOK,
     say: Say,
 ) -> Evaluation:
     """Evaluate a bundle on any labelled images, and write OUT/report.html and metrics.json.
 
     Args:
         split: only images of this split by the rule the bundle was trained with; None: all.
+        closer_look: images looked at closer, see `report_on`.
     """
     model = NNModel(load_bundle(bundle))
     data, chosen = _labelled_images(spark, model.bundle, images, labels, split, glob, say)
     notes = [] if split is not None else [_ALL_IMAGES_NOTE]
-    return _report(spark, model, data, chosen, out, History(), split=split, notes=notes)
+    return _report(
+        spark,
+        model,
+        data,
+        chosen,
+        out,
+        History(),
+        split=split,
+        notes=notes,
+        closer_look=closer_look,
+    )
 
 
 def read_size(chain: Chain) -> tuple[int, int] | None:
@@ -294,8 +308,8 @@ def _evaluate_test(
     out: str,
     fitted: FittedRun,
     say: Say,
-    *,
     beside_published: bool,
+    closer_look: int,
 ) -> RunResult:
     model = NNModel(fitted.bundle)
     directory = storage.join(out, "report")
@@ -310,6 +324,7 @@ def _evaluate_test(
         fitted.history,
         split="test",
         beside_published=beside_published,
+        closer_look=closer_look,
     )
     return RunResult(
         bundle_directory=storage.join(out, "bundle"),
@@ -329,6 +344,7 @@ def _report(
     split: str | None,
     notes: list[str] | None = None,
     beside_published: bool = True,
+    closer_look: int,
 ) -> Evaluation:
     scored = score(model, chosen)
     provenance = model.bundle.provenance
@@ -353,6 +369,7 @@ def _report(
         settings=_settings(provenance),
         notes=notes or [],
         beside_published=beside_published,
+        closer_look=closer_look,
     )
 
 

@@ -5,9 +5,7 @@ content as report.json (with a schema) and CSV tables, the model card and the CL
 """
 
 from hilum.evaluation.report.inputs import (
-    Disturbance,
     Example,
-    Localisation,
     ModelFacts,
     OutOfDistribution,
     ReportInputs,
@@ -19,10 +17,8 @@ from hilum.evaluation.summary import DataFlow, SplitCount
 __all__ = [
     "Column",
     "DataFlow",
-    "Disturbance",
     "Estimate",
     "Example",
-    "Localisation",
     "ModelFacts",
     "OutOfDistribution",
     "ReportInputs",

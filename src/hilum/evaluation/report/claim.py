@@ -193,8 +193,8 @@ def _result_answers(inputs: ReportInputs) -> dict[int, str]:
             f"95 % percentile intervals by {evaluation.num_resamples:,} bootstrap draws of {unit}, "
             f"seed {evaluation.seed}."
         )
-    if inputs.disturbances:
-        names = ", ".join(curve.name for curve in inputs.disturbances)
+    if inputs.robustness is not None:
+        names = ", ".join(curve.perturbation for curve in inputs.robustness.curves)
         found[30] = f"Mean AUC under {names}; report, part Robustness."
     if any(example.overlay is not None for example in inputs.examples) or inputs.localisation:
         found[31] = "Heat maps; report, parts Cases and Where the model looks."

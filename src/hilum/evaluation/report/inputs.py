@@ -12,21 +12,20 @@ import numpy as np
 import numpy.typing as npt
 
 from hilum.evaluation.bands import CurveBands
-from hilum.evaluation.bootstrap import Interval
 from hilum.evaluation.cooccurrence import Cooccurrence
 from hilum.evaluation.label_noise import LabelAgreement
+from hilum.evaluation.localisation import Localisation
 from hilum.evaluation.plots import HistoryRow
 from hilum.evaluation.published import PublishedResult
 from hilum.evaluation.report.tables import Estimate
 from hilum.evaluation.result import Evaluation
+from hilum.evaluation.robustness import Robustness
 from hilum.evaluation.shortcuts import Probe, ShortcutRow
 from hilum.evaluation.subgroup_result import Subgroups
 from hilum.evaluation.summary import DataFlow
 
 __all__ = [
-    "Disturbance",
     "Example",
-    "Localisation",
     "ModelFacts",
     "OutOfDistribution",
     "ReportInputs",
@@ -77,15 +76,6 @@ class ModelFacts:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Disturbance:
-    """AUC of the same images, disturbed more and more: (level, AUC, interval)."""
-
-    name: str
-    unit: str
-    points: Sequence[tuple[float | str, float | None, Interval | None]]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class OutOfDistribution:
     """How well the model's own warning tells images it should not be used on."""
 
@@ -93,19 +83,6 @@ class OutOfDistribution:
     auroc: Estimate
     images: int
     flagged: float | None = None
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Localisation:
-    """How often heat maps point at what a radiologist marked, beside chance."""
-
-    finding: str
-    method: str
-    boxes: int
-    pointing: Estimate
-    pointing_chance: float | None
-    iou: Estimate
-    iou_chance: float | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -126,6 +103,7 @@ class ReportInputs:
         probes: by attribute, such as "view", how well it is read from what the network computes.
         within: by attribute and finding, the AUC where the attribute cannot help.
         label_agreement: by finding, the labels against adjudicated ones.
+        localisation: by finding, heat maps against boxes.
         calibrated: findings whose probabilities were calibrated.
         reasons_missing: why something was not examined, by its name there.
     """
@@ -151,7 +129,7 @@ class ReportInputs:
     probes: Mapping[str, Sequence[Probe]] = field(default_factory=dict)
     within: Mapping[str, Mapping[str, ShortcutRow]] = field(default_factory=dict)
     label_agreement: Mapping[str, LabelAgreement] = field(default_factory=dict)
-    disturbances: Sequence[Disturbance] = ()
+    robustness: Robustness | None = None
     out_of_distribution: Sequence[OutOfDistribution] = ()
-    localisation: Sequence[Localisation] = ()
+    localisation: Mapping[str, Localisation] = field(default_factory=dict)
     reasons_missing: Mapping[str, str] = field(default_factory=dict)

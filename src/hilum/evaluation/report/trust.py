@@ -2,10 +2,11 @@
 
 from collections.abc import Mapping
 
-from hilum.evaluation.curves import plot_robustness
 from hilum.evaluation.report.inputs import ReportInputs
 from hilum.evaluation.report.parts import Part, Picture
 from hilum.evaluation.report.tables import Cell, Column, Estimate, Table
+from hilum.evaluation.robustness import Robustness
+from hilum.evaluation.robustness_plot import plot_robustness
 
 __all__ = [
     "localisation_part",
@@ -15,6 +16,7 @@ __all__ = [
 ]
 
 AUROC = Column(key="auroc", label="AUC", form="estimate", digits=3)
+WORTH_TELLING = 0.05  # of mean AUC
 IMAGES = Column(key="images", label="Images", form="count")
 
 
@@ -56,47 +58,55 @@ def views_part(inputs: ReportInputs) -> Part | None:
 
 
 def robustness_part(inputs: ReportInputs) -> Part | None:
-    """AUC under noise, blur, rotation, ...; None without curves."""
-    curves = inputs.disturbances
-    if not curves:
+    """AUC under noise, blur, rotation, ...; None if not measured."""
+    measured = inputs.robustness
+    if measured is None or not measured.curves:
         return None
-    named = {
-        f"{curve.name} ({curve.unit})" if curve.unit else curve.name: curve for curve in curves
-    }
     picture = Picture(
         name="robustness",
-        figure=plot_robustness(
-            {name: list(curve.points) for name, curve in named.items()},
-            inputs.evaluation.mean_auroc,
-        ),
-        text="Mean AUC under growing disturbance, one panel per disturbance",
-        caption="Mean AUC over the findings. Dashed: the images as they are. Thin line: guessing.",
+        figure=plot_robustness(measured),
+        text="AUC under growing disturbance, one panel per disturbance",
+        caption=f"AUCs of the same {measured.num_images:,} test images, disturbed more and more to "
+        "the right. Grey lines: single findings, many of them from few images.",
     )
-    rows: list[Mapping[str, Cell]] = [
-        {
-            "disturbance": curve.name,
-            "unit": curve.unit,
-            "level": level if isinstance(level, str) else f"{level:g}",
-            "auroc": Estimate(value=value, interval=interval),
-        }
-        for curve in curves
-        for level, value, interval in curve.points
-    ]
     table = Table(
         name="robustness",
         columns=[
             Column(key="disturbance", label="Disturbance"),
             Column(key="unit", label="Unit"),
-            Column(key="level", label="Level"),
+            Column(key="level", label="Level", form="number", where_none="as is"),
             AUROC,
+            Column(key="any_finding", label="AUC, any finding", form="number", digits=3),
+            Column(key="mean_change", label="Mean change of a probability", form="number"),
         ],
-        rows=rows,
+        rows=_robustness_rows(measured),
         shown=0,
     )
     return Part(
-        anchor="robustness", title="Robustness", warnings=_fragile(inputs), pictures=[picture],
+        anchor="robustness",
+        title="Robustness",
+        warnings=_fragile(measured),
+        pictures=[picture],
         tables=[table],
-    )  # fmt: skip
+    )
+
+
+def _robustness_rows(measured: Robustness) -> list[Mapping[str, Cell]]:
+    points = [("none", "", measured.unchanged)]
+    points += [
+        (curve.perturbation, curve.unit, p) for curve in measured.curves for p in curve.points
+    ]
+    return [
+        {
+            "disturbance": name,
+            "unit": unit,
+            "level": point.level,
+            "auroc": Estimate(value=point.mean_auroc, interval=point.mean_auroc_ci95),
+            "any_finding": point.any_finding_auroc,
+            "mean_change": point.mean_change,
+        }
+        for name, unit, point in points
+    ]
 
 
 def out_of_distribution_part(inputs: ReportInputs) -> Part | None:
@@ -106,8 +116,8 @@ def out_of_distribution_part(inputs: ReportInputs) -> Part | None:
     table = Table(
         name="out_of_distribution",
         columns=[
-            Column(key="kind", label="Told from the test images"),
-            IMAGES,
+            Column(key="kind", label="Told from radiographs"),
+            Column(key="images", label="Radiographs", form="count"),
             AUROC,
             Column(key="flagged", label="Warned of", form="percent", where_none="-"),
         ],
@@ -120,8 +130,8 @@ def out_of_distribution_part(inputs: ReportInputs) -> Part | None:
             }
             for one in inputs.out_of_distribution
         ],
-        caption="AUC of the out-of-distribution score: 1 tells these images from the test images "
-        "perfectly, 0.5 not at all.",
+        caption="AUC of the out-of-distribution score: 1 tells these images from validation "
+        "radiographs perfectly, 0.5 not at all. Warned of: share whose score is above 1.",
     )
     return Part(anchor="out-of-distribution", title="Out of distribution", tables=[table])
 
@@ -134,42 +144,44 @@ def localisation_part(inputs: ReportInputs) -> Part | None:
         name="localisation",
         columns=[
             Column(key="finding", label="Finding", form="finding"),
-            Column(key="method", label="Method"),
-            Column(key="boxes", label="Boxes", form="count"),
-            Column(key="pointing", label="Points into the box", form="estimate"),
-            Column(key="pointing_chance", label="By chance", form="number", where_none="-"),
-            Column(key="iou", label="IoU", form="estimate"),
-            Column(key="iou_chance", label="By chance", form="number", where_none="-"),
+            Column(key="maps", label="Maps", form="count"),
+            Column(key="patients", label="Patients", form="count"),
+            Column(key="hit_rate", label="Points into a box", form="estimate"),
+            Column(key="chance", label="A point anywhere", form="number"),
+            Column(key="chance_elsewhere", label="Other images' maps", form="number"),
+            Column(key="iou", label="IoU", form="number"),
         ],
         rows=[
             {
-                "finding": one.finding,
-                "method": one.method,
-                "boxes": one.boxes,
-                "pointing": one.pointing,
-                "pointing_chance": one.pointing_chance,
+                "finding": name,
+                "maps": one.maps,
+                "patients": one.patients,
+                "hit_rate": Estimate(value=one.hit_rate, interval=one.hit_rate_ci95),
+                "chance": one.chance,
+                "chance_elsewhere": one.chance_elsewhere,
                 "iou": one.iou,
-                "iou_chance": one.iou_chance,
             }
-            for one in inputs.localisation
+            for name, one in inputs.localisation.items()
         ],
-        caption="A check of the heat maps, not a detector: the model was never shown a box.",
+        caption="Pointing game: does the strongest place of the heat map lie in a box? Beside it "
+        "two chance levels. A check of the maps, not a detector: the model was never shown a box.",
     )
     return Part(anchor="localisation", title="Where the model looks", tables=[table])
 
 
-def _fragile(inputs: ReportInputs) -> list[str]:
-    clean = inputs.evaluation.mean_auroc
+def _fragile(measured: Robustness) -> list[str]:
+    """The disturbance that costs most; turning the picture black for white is no accident."""
+    clean = measured.unchanged.mean_auroc
     if clean is None:
         return []
     drops = [
-        (clean - value, curve.name, level)
-        for curve in inputs.disturbances
-        for level, value, _ in curve.points
-        if value is not None
+        (clean - point.mean_auroc, curve.perturbation, point.level, curve.unit)
+        for curve in measured.curves
+        for point in curve.points
+        if point.mean_auroc is not None
     ]
-    worst = max(drops, default=(0.0, "", ""))
-    if worst[0] < 0.05:
+    drop, name, level, unit = max(drops, default=(0.0, "", None, ""))
+    if drop < WORTH_TELLING:
         return []
-    level = worst[2] if isinstance(worst[2], str) else f"{worst[2]:g}"
-    return [f"Largest loss: {worst[0]:.2f} of mean AUC under {worst[1]} ({level})."]
+    at = "" if level is None else f", {level:g} {unit}"
+    return [f"Most fragile under {name} ({clean:.2f} to {clean - drop:.2f} of mean AUC{at})."]
