@@ -52,6 +52,10 @@ def test_an_ingested_table_trains_and_the_bundle_tells_its_origin(
     assert bundle.provenance["source"] == {"data": table, "labels": labels}
     assert bundle.provenance["split"]["seed"] == 2
     assert {split["name"] for split in bundle.provenance["splits"]} == {"train", "valid", "test"}
+    assert bundle.outliers is not None
+    measured = bundle.metrics["ood"]
+    assert measured["images"] == bundle.provenance["images_per_split"]["valid"]
+    assert set(measured["auroc"]) == set(measured["found"]) >= {"photographs", "inverted"}
     assert json.loads((tmp_path / "run/history.json").read_text()) == fitted.history.to_json()
     assert bundle.decision_rules == fitted.bundle.decision_rules
     again = continue_training(spark, out, show_progress=False)

@@ -7,8 +7,8 @@ from hilum.evaluation.bands import curve_bands
 from hilum.evaluation.cooccurrence import confusion_by_finding
 from hilum.evaluation.figures import ANY_FINDING
 from hilum.evaluation.label_noise import label_agreement
-from hilum.evaluation.operating import DEFAULT_RULES, fit_operating_point
 from hilum.evaluation.localisation import Localisation
+from hilum.evaluation.operating import DEFAULT_RULES, fit_operating_point
 from hilum.evaluation.published import PUBLISHED
 from hilum.evaluation.report import (
     DataFlow,
@@ -42,30 +42,18 @@ def full_inputs():
     labels, scores, patients = labels[test], scores[test], patients[test]
     views = ["AP" if sick else "PA" for sick in labels.any(axis=1) ^ (random.random(IMAGES) < 0.3)]
     sexes = random.choice(["F", "M"], IMAGES).tolist()
-    evaluation = evaluate(
-        FINDINGS,
-        labels,
-        scores,
-        patient_ids=patients,
-        views=views,
-        operating_points=points,
-        num_resamples=60,
-    )
+    drawing = {"patient_ids": patients, "num_resamples": 60}
     whole = any_finding(labels, scores)
     columns = np.column_stack([labels, whole[0]]), np.column_stack([scores, whole[1]])
     curves = curve_bands(*columns, patients, num_resamples=60)
-    drawing = {"patient_ids": patients, "num_resamples": 60}
     return ReportInputs(
-        evaluation=evaluation,
+        evaluation=evaluate(
+            FINDINGS, labels, scores, views=views, operating_points=points, **drawing
+        ),
         title="Everything <at once>",
         subtitle="made up",
         notes=["Synthetic."],
-        flow=DataFlow(
-            files_found=620,
-            rejected={"truncated": 20},
-            splits=[SplitCount(name="test", images=IMAGES, patients=110)],
-            leaking_patients=2,
-        ),
+        flow=_flow(),
         label_counts={"Mass": 30},
         label_images=600,
         history=[{"train_loss": 0.5, "valid_loss": 0.4, "valid_mean_auroc": 0.7, "lr": 1e-3}] * 2,
@@ -86,21 +74,32 @@ def full_inputs():
         out_of_distribution=[
             OutOfDistribution(kind="inverted", auroc=Estimate(value=0.9), images=300, flagged=0.8)
         ],
-        localisation={
-            "Mass": Localisation(
-                maps=10,
-                patients=9,
-                empty=0,
-                threshold=0.5,
-                hit_rate=0.5,
-                hit_rate_ci95=(0.3, 0.7),
-                chance=0.2,
-                chance_elsewhere=None,
-                excess_ci95=(0.1, 0.5),
-                iou=0.2,
-                iobb=0.3,
-            )
-        },
+        localisation={"Mass": _localisation()},
+    )
+
+
+def _flow():
+    return DataFlow(
+        files_found=620,
+        rejected={"truncated": 20},
+        splits=[SplitCount(name="test", images=IMAGES, patients=110)],
+        leaking_patients=2,
+    )
+
+
+def _localisation():
+    return Localisation(
+        maps=10,
+        patients=9,
+        empty=0,
+        threshold=0.5,
+        hit_rate=0.5,
+        hit_rate_ci95=(0.3, 0.7),
+        chance=0.2,
+        chance_elsewhere=None,
+        excess_ci95=(0.1, 0.5),
+        iou=0.2,
+        iobb=0.3,
     )
 
 

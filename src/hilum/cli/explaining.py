@@ -68,6 +68,9 @@ def localise(
         str, typer.Option("--boxes", help="NIH's BBox_List_2017.csv, plain or gzipped.")
     ],
     method: Annotated[str, typer.Option("--method", help="grad-cam or occlusion.")] = "grad-cam",
+    frame_px: Annotated[
+        int, typer.Option("--frame-px", min=1, help="Side of the images the boxes were drawn on.")
+    ] = 1024,
     out: Annotated[str | None, typer.Option("--out", help="JSON file to write.")] = None,
 ) -> None:
     """Compare heat maps with the boxes readers drew: pointing game and overlap, beside chance.
@@ -80,7 +83,9 @@ def localise(
     from hilum import storage
     from hilum.recipes.localise import localise_boxes
 
-    report = localise_boxes(str(bundle), images, boxes, method=cast("Method", method))
+    report = localise_boxes(
+        str(bundle), images, boxes, method=cast("Method", method), frame_px=frame_px
+    )
     for name, one in {**report.findings, "all": report.overall}.items():
         low, high = one.hit_rate_ci95
         typer.echo(

@@ -43,8 +43,8 @@ CloserLook = Annotated[
     typer.Option(
         "--closer-look",
         min=0,
-        help="Test images scored again under disturbances and probed for shortcuts, and heat maps of "
-        "cases, in the report; 0 for none.",
+        help="Images scored again under disturbances and probed for shortcuts, and heat maps of "
+        "the cases, for the report; 0 for none.",
     ),
 ]
 Master = Annotated[

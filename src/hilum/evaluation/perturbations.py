@@ -79,20 +79,20 @@ def _jpeg(pixels: Pixels, level: float, seed: int) -> Pixels:
 
 
 def _inversion(pixels: Pixels, level: float, seed: int) -> Pixels:
-    inverted: Pixels = 255 - pixels
-    return inverted
+    return 255 - pixels
 
 
 def _resolution(pixels: Pixels, level: float, seed: int) -> Pixels:
     height, width = pixels.shape
-    factor = level / min(height, width)
+    factor = min(1.0, level / min(height, width))  # a smaller image has no more to lose
     small = (max(1, round(width * factor)), max(1, round(height * factor)))
     image = Image.fromarray(pixels).resize(small, Image.Resampling.BOX)
     return np.array(image.resize((width, height), Image.Resampling.BILINEAR))
 
 
 def _grey(values: npt.NDArray[np.floating]) -> Pixels:
-    return np.clip(np.rint(values), 0, 255).astype(np.uint8)
+    pixels: Pixels = np.clip(np.rint(values), 0, 255).astype(np.uint8)
+    return pixels
 
 
 def _table(*entries: Perturbation) -> Mapping[str, Perturbation]:

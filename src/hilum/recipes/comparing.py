@@ -15,8 +15,7 @@ from hilum.evaluation.comparison import Correction, compare
 from hilum.evaluation.comparison_page import render_comparison
 from hilum.evaluation.comparison_result import Comparison
 from hilum.inference import load_bundle
-from hilum.recipes.data import label_and_split, only_split
-from hilum.recipes.run import read_size, rule_of
+from hilum.recipes.data import label_and_split, only_split, read_size, rule_of
 from hilum.recipes.scoring import score
 from hilum.spark import NNModel, read_labels, read_radiographs
 from hilum.spark.evaluator import label_matrix

@@ -10,6 +10,8 @@ from pyspark.sql import functions as F
 from hilum.errors import InvalidValueError
 from hilum.evaluation.report import SplitCount
 from hilum.findings import FINDINGS
+from hilum.inference import ModelBundle
+from hilum.preprocessing import Chain, Resize
 from hilum.spark import (
     JoinReport,
     finding_counts,
@@ -29,6 +31,8 @@ __all__ = [
     "only_split",
     "parse_fractions",
     "read_again",
+    "read_size",
+    "rule_of",
 ]
 
 
@@ -135,6 +139,28 @@ def read_again(
     if not paths:
         return None
     return join_labels(read_radiographs(spark, paths, size=size), data.labels)
+
+
+def read_size(chain: Chain) -> tuple[int, int] | None:
+    """What the chain's first step resizes to, so that reading does it before pixels travel."""
+    first = chain.steps[0]
+    return (first.height, first.width) if isinstance(first, Resize) else None
+
+
+def rule_of(bundle: ModelBundle) -> SplitRule:
+    """The rule a bundle's data were split by; raises InvalidValueError if it was not recorded."""
+    stored = bundle.provenance.get("split")
+    if stored is None:
+        raise InvalidValueError(
+            "--split needs a bundle that recorded how its data were split. Got one that did not. "
+            "Hint: bundles written by `hilum run` and `hilum train` do; or evaluate all images."
+        )
+    return SplitRule(
+        fractions=stored["fractions"],
+        seed=stored["seed"],
+        by="image" if stored["by"] == "image" else "patient",
+        listed_in=stored["listed_in"],
+    )
 
 
 def parse_fractions(text: str) -> dict[str, float]:

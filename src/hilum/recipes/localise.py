@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from hilum.decoding import decode
-from hilum.errors import InvalidValueError
+from hilum.errors import InvalidValueError, require
 from hilum.evaluation.boxes import NIH_FRAME_PX, Box, read_nih_boxes
 from hilum.evaluation.localisation import BoxedMap, Localisation, localise, localise_by_finding
 from hilum.explain import Explainer, Method
@@ -40,6 +40,7 @@ def localise_boxes(
     boxes: str,
     *,
     method: Method = "grad-cam",
+    frame_px: int = NIH_FRAME_PX,
     threshold: float = 0.5,
     only: set[str] | None = None,
 ) -> LocalisationReport:
@@ -47,18 +48,23 @@ def localise_boxes(
 
     Args:
         bundle: model directory.
-        images: folder with files of NIH's names, PNG, JPEG or DICOM by content, of any size: boxes
-            are scaled from NIH's 1024-pixel frame.
+        images: folder with files of NIH's names, PNG, JPEG or DICOM by content, of any size.
         boxes: BBox_List_2017.csv, plain or gzipped.
         method: "grad-cam" or "occlusion".
+        frame_px: side of the square images the boxes were drawn on; they are scaled from it.
         threshold: see `localise`.
         only: file names to keep, such as those of patients the model was not trained on.
     """
+    require(frame_px > 0, "frame_px", "positive", frame_px)
     table = read_nih_boxes(boxes)
     names = sorted(name for name in table if (images / name).is_file())
     names = [name for name in names if only is None or name in only]
     explainer = Explainer.load(load_bundle(bundle))
-    maps = [one for name in names for one in _maps(explainer, images / name, table[name], method)]
+    maps = [
+        one
+        for name in names
+        for one in _maps(explainer, images / name, table[name], method, frame_px)
+    ]
     if not maps:
         raise InvalidValueError(
             f"--images must hold images with boxes. Got {str(images)!r} with none of {len(table)}. "
@@ -73,14 +79,18 @@ def localise_boxes(
 
 
 def _maps(
-    explainer: Explainer, path: Path, boxes: Mapping[str, tuple[Box, ...]], method: Method
+    explainer: Explainer,
+    path: Path,
+    boxes: Mapping[str, tuple[Box, ...]],
+    method: Method,
+    frame_px: int,
 ) -> Iterator[BoxedMap]:
     pixels = decode(path.read_bytes()).pixels
     findings = [name for name in boxes if name in explainer.predictor.findings]
     if not findings:
         return
     height, width = pixels.shape
-    factors = width / NIH_FRAME_PX, height / NIH_FRAME_PX
+    factors = width / frame_px, height / frame_px
     for one in explainer.explain(pixels, findings, method=method):
         yield BoxedMap(
             finding=one.finding,

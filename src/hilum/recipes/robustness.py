@@ -11,8 +11,7 @@ from hilum.evaluation.figures import figure_to_png
 from hilum.evaluation.robustness import Robustness, measure_robustness
 from hilum.evaluation.robustness_plot import plot_robustness
 from hilum.inference import Predictor
-from hilum.recipes.data import label_and_split, only_split
-from hilum.recipes.run import rule_of
+from hilum.recipes.data import label_and_split, only_split, rule_of
 from hilum.spark import NNModel, join_labels, read_radiographs
 from hilum.spark.evaluator import label_matrix
 from hilum.spark.image_struct import grey_pixels

@@ -9,18 +9,19 @@ from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 
 from hilum import storage
-from hilum.errors import InvalidValueError, require
+from hilum.errors import require
 from hilum.evaluation import Evaluation
 from hilum.evaluation.operating import DEFAULT_RULES, Rule
 from hilum.evaluation.report import DataFlow
 from hilum.inference import ModelBundle, load_bundle, save_bundle
-from hilum.preprocessing import Chain, Resize
 from hilum.recipes.data import (
     LabelledData,
     SplitRule,
     label_and_split,
     only_split,
     read_again,
+    read_size,
+    rule_of,
 )
 from hilum.recipes.decision import unseen_validation, with_decision_rules
 from hilum.recipes.outliers import with_outliers
@@ -42,8 +43,6 @@ __all__ = [
     "calibrate_bundle",
     "continue_training",
     "evaluate_bundle",
-    "read_size",
-    "rule_of",
     "run",
     "train",
 ]
@@ -177,28 +176,6 @@ def evaluate_bundle(
         split=split,
         notes=notes,
         closer_look=closer_look,
-    )
-
-
-def read_size(chain: Chain) -> tuple[int, int] | None:
-    """What the chain's first step resizes to, so that reading does it before pixels travel."""
-    first = chain.steps[0]
-    return (first.height, first.width) if isinstance(first, Resize) else None
-
-
-def rule_of(bundle: ModelBundle) -> SplitRule:
-    """The rule a bundle's data were split by; raises InvalidValueError if it was not recorded."""
-    stored = bundle.provenance.get("split")
-    if stored is None:
-        raise InvalidValueError(
-            "--split needs a bundle that recorded how its data were split. Got one that did not. "
-            "Hint: bundles written by `hilum run` and `hilum train` do; or evaluate all images."
-        )
-    return SplitRule(
-        fractions=stored["fractions"],
-        seed=stored["seed"],
-        by="image" if stored["by"] == "image" else "patient",
-        listed_in=stored["listed_in"],
     )
 
 
