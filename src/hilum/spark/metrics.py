@@ -13,7 +13,7 @@ scores; it does not grow with rows where scores are rounded.
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import groupby
+from itertools import groupby, pairwise
 from operator import itemgetter
 from typing import Any
 
@@ -177,7 +177,7 @@ def _pieces_of(finding: int, labels: _Floats, scores: _Floats) -> Iterator[dict[
     values, positives, negatives = _distinct(scores[kept], positive[kept], negative[kept])
     bins = _bins(values)
     starts = np.flatnonzero(np.diff(bins, prepend=-(2**21)))
-    for start, end in zip(starts, [*starts[1:], len(bins)], strict=True):
+    for start, end in pairwise([*starts, len(bins)]):
         part = slice(start, end)
         yield _piece(finding, int(bins[start]), values[part], positives[part], negatives[part])
 
