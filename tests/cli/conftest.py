@@ -2,7 +2,7 @@
 
 import sys
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pytest
@@ -53,4 +53,33 @@ def bundle_directory(tmp_path_factory: pytest.TempPathFactory) -> Path:
     )
     directory = tmp_path_factory.mktemp("models") / "bundle"
     save_bundle(bundle, str(directory))
+    return directory
+
+
+@pytest.fixture(scope="session")
+def decided_directory(bundle_directory: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The same model with calibration and a threshold for its first finding."""
+    from hilum.evaluation.calibration import Calibration, FindingCalibration
+    from hilum.evaluation.decision import DecisionRules
+    from hilum.evaluation.operating import AtSpecificity, OperatingPoint
+    from hilum.inference import load_bundle, save_bundle
+
+    bundle = load_bundle(str(bundle_directory))
+    point = OperatingPoint(
+        rule=AtSpecificity(specificity=0.9),
+        thresholds={"Pneumonia": 0.25, "Pleural_Thickening": None},
+        images=40,
+        patients=30,
+        notes={"Pleural_Thickening": "0 patients with it and 30 without"},
+    )
+    steep = FindingCalibration(method="platt", slope=1.5, intercept=0.2)
+    rules = DecisionRules(
+        calibration=Calibration(findings=dict.fromkeys(bundle.findings, steep)),
+        operating_points=(point,),
+        split="valid",
+        images=40,
+        patients=30,
+    )
+    directory = tmp_path_factory.mktemp("models") / "decided"
+    save_bundle(replace(bundle, decision_rules=rules), str(directory))
     return directory

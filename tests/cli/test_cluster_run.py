@@ -55,6 +55,7 @@ def test_run_leaves_model_history_report_and_metrics(work):
     manifest = json.loads((work / "run/bundle/manifest.json").read_text())
     assert manifest["findings"] == list(FINDINGS)
     assert manifest["provenance"]["num_ranks"] == 2, "one rank per executor"
+    assert manifest["provenance"]["decision_rules"], "thresholds, or why there are none"
     page = (work / "run/report/report.html").read_text()
     assert all(finding.replace("_", " ") in page.replace("_", " ") for finding in FINDINGS)
     metrics = json.loads((work / "run/report/metrics.json").read_text())

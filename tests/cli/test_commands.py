@@ -7,7 +7,8 @@ import pytest
 
 import hilum as package
 
-COMMANDS = ("demo", "run", "ingest", "train", "evaluate", "predict", "info")
+INPUTS = ("--images", "x", "--labels", "y", "--out", "z")
+COMMANDS = ("demo", "run", "ingest", "train", "evaluate", "calibrate", "predict", "info")
 
 
 def test_help_lists_the_commands_and_the_exit_codes(hilum):
@@ -57,6 +58,7 @@ def test_the_version_is_the_packages(hilum):
         (("run", "--images", "x", "--labels", "y", "--out", "z", "--epochs", "0"), "--epochs"),
         (("predict",), "BUNDLE"),
         (("train", "--data", "x"), "--labels"),
+        (("calibrate", "b", *INPUTS, "--prevalence", "0.1"), "--miss-cost"),
         (("frobnicate",), "frobnicate"),
     ],
 )

@@ -34,12 +34,13 @@ def test_json_has_an_object_a_line_with_names_and_reasons(hilum, bundle_director
         str(folder / name) for name in ("a.png", "c.png", "deep/b.dcm")
     ]
     for row in rows:
-        assert list(row) == ["path", "status", "reason", "probabilities"]
+        assert list(row) == ["path", "status", "reason", "probabilities", "operating_point"]
     assert rows[1] == {
         "path": str(folder / "c.png"),
         "status": "rejected",
         "reason": "not_an_image",
         "probabilities": None,
+        "operating_point": None,
     }
     for row in (rows[0], rows[2]):
         assert (row["status"], row["reason"]) == ("ok", None)
@@ -54,6 +55,43 @@ def test_probabilities_are_the_predictors(hilum, bundle_directory, folder):
     expected = list(predictor.predict(decode(path.read_bytes()).pixels for path in paths))
     found = [list(row["probabilities"].values()) for row in json_lines(answer)]
     np.testing.assert_allclose(found, np.stack(expected), atol=1e-6)
+
+
+def test_json_tells_thresholds_and_what_is_called_present(hilum, decided_directory, folder):
+    rows = json_lines(hilum("predict", decided_directory, folder, "--format", "json"))
+    predictor = Predictor.load(load_bundle(str(decided_directory)))
+    (pixels,) = predictor.predict([decode((folder / "a.png").read_bytes()).pixels])
+    assert list(rows[0]["probabilities"].values()) == pytest.approx(pixels.tolist(), abs=1e-6)
+    assert rows[0]["operating_point"] == {
+        "rule": "specificity_90",
+        "thresholds": {"Pneumonia": 0.25, "Pleural_Thickening": None},
+        "present": ["Pneumonia"],
+    }
+    assert rows[0]["probabilities"]["Pneumonia"] >= 0.25
+    assert rows[1]["operating_point"] is None, "a file that could not be used"
+
+
+def test_the_table_marks_the_threshold_and_says_above_or_below(hilum, decided_directory, folder):
+    answer = hilum("predict", decided_directory, folder / "a.png")
+    lines = {line.split()[0]: line for line in answer.out.splitlines() if "%" in line}
+    assert "│" in lines["Pneumonia"]
+    assert "above 25.0%" in lines["Pneumonia"]
+    assert "│" not in lines["Pleural"]
+    assert "above" not in lines["Pleural"]
+    assert "90 % specificity" in answer.out
+
+
+def test_info_shows_calibration_and_thresholds_or_says_there_are_none(
+    hilum, bundle_directory, decided_directory
+):
+    assert "no thresholds or calibration stored" in hilum("info", bundle_directory).out
+    told = hilum("info", decided_directory).out
+    for text in ("calibration.Pneumonia", "slope 1.500", "thresholds.specificity_90", "0.2500"):
+        assert text in told
+    facts = json.loads(hilum("info", decided_directory, "--format", "json").out)
+    assert facts["decision_rules"]["patients"] == 30
+    none = json.loads(hilum("info", bundle_directory, "--format", "json").out)
+    assert none["decision_rules"] is None
 
 
 def test_csv_has_a_column_per_finding(hilum, bundle_directory, folder):

@@ -9,15 +9,23 @@ import pytest
 from hilum.errors import InvalidValueError
 from hilum.evaluation import (
     Evaluation,
+    OperatingPoint,
+    Youden,
     any_finding,
     auroc_intervals,
     evaluate,
+    fit_decision_rules,
+    measure_at,
+    measure_reliability,
+    metric_table,
+    pr_curve,
     roc_auc_score,
     roc_curve,
 )
 from hilum.findings import FINDINGS
 
 NAN = float("nan")
+OTHER_POINT = OperatingPoint(rule=Youden(), thresholds={"C": 0.5}, images=1, patients=1)
 
 
 @pytest.fixture(scope="module")
@@ -106,12 +114,85 @@ def test_metrics_json_has_the_promised_layout(evaluation):
 def test_json_is_strict_and_numbers_stay_on_one_line(evaluation):
     text = evaluation.to_json()
     assert not {"NaN", "Infinity"} & set(text.replace(",", " ").split())
-    assert len(text.splitlines()) < 400
+    assert len(text.splitlines()) < 800
 
 
 def test_evaluation_survives_json(evaluation):
     assert Evaluation.from_json(evaluation.to_json()) == evaluation
     assert math.isinf(evaluation.findings["Mass"].roc.thresholds[0])
+
+
+@pytest.fixture(scope="module")
+def decided(table):
+    """Thresholds from the first half of the patients, measured on all."""
+    labels, scores, patients, _ = table
+    rules = fit_decision_rules(FINDINGS, labels[:150], scores[:150], patients[:150])
+    points = rules.operating_points
+    calibrated = rules.calibration.apply(scores)
+    return rules, evaluate(
+        FINDINGS,
+        labels,
+        calibrated,
+        patient_ids=patients,
+        operating_points=points,
+        num_resamples=100,
+    )
+
+
+def test_every_number_is_that_of_its_own_function(table, evaluation):
+    labels, scores, patients, _ = table
+    numbers = metric_table(labels, scores, patients, num_resamples=200)
+    for k, (name, result) in enumerate(evaluation.findings.items()):
+        for metric, measured in numbers.findings[k].items():
+            assert getattr(result, metric) == measured.value
+            assert getattr(result, f"{metric}_ci95") == measured.ci95
+        assert result.pr == pr_curve(labels[:, k], scores[:, k])
+        assert result.reliability == measure_reliability(labels[:, k], scores[:, k], patients)
+        assert (result.auprc is None) == (name == "Hernia")
+    assert evaluation.macro == numbers.macro
+    assert evaluation.prevalence_weighted == numbers.prevalence_weighted
+    assert evaluation.macro["auroc"].value == evaluation.mean_auroc
+
+
+def test_frozen_thresholds_are_measured_under_the_name_of_their_rule(table, decided):
+    labels, scores, patients, _ = table
+    rules, evaluation = decided
+    point = rules.operating_point("specificity_95")
+    expected = measure_at(
+        labels,
+        rules.calibration.apply(scores),
+        point.as_array(),
+        patients,
+        num_resamples=100,
+    )
+    for name, own in zip(FINDINGS, expected, strict=True):
+        found = evaluation.findings[name].operating_points
+        assert found.get("specificity_95") == own
+        assert ("specificity_95" in found) == (point.thresholds[name] is not None)
+    assert evaluation.findings["Hernia"].operating_points == {}
+
+
+def test_calibration_leaves_the_aucs_as_they_were(evaluation, decided):
+    for name, result in decided[1].findings.items():
+        assert result.auroc == evaluation.findings[name].auroc
+
+
+def test_an_evaluation_at_thresholds_survives_json(decided):
+    assert Evaluation.from_json(decided[1].to_json()) == decided[1]
+
+
+def test_a_file_of_an_older_version_is_read_without_what_it_lacks(evaluation):
+    stored = json.loads(evaluation.to_json())
+    del stored["macro"], stored["prevalence_weighted"]
+    folded = [view["any_finding"] for view in stored["by_view"].values()]
+    for result in (*stored["findings"].values(), stored["any_finding"], *folded):
+        for name in ("auprc", "auprc_ci95", "brier", "brier_ci95", "log_loss", "log_loss_ci95"):
+            del result[name]
+        del result["pr"], result["reliability"], result["operating_points"]
+    older = Evaluation.from_json(json.dumps(stored))
+    assert older.findings["Mass"].auroc == evaluation.findings["Mass"].auroc
+    assert older.findings["Mass"].auprc is None
+    assert (older.macro, older.findings["Mass"].operating_points) == ({}, {})
 
 
 def test_names_with_brackets_and_quotes_survive_json():
@@ -146,6 +227,7 @@ def test_nothing_to_evaluate_is_all_undefined():
         (["A"], {}, "findings must be 2 names"),
         (["A", "A"], {}, "all different"),
         (["A", "B"], {"views": ["PA"]}, "views must be 2 views"),
+        (["A", "B"], {"operating_points": [OTHER_POINT]}, "operating_points must be of A, B"),
         (["A", "B"], {"patient_ids": ["p", None]}, "must be known"),
     ],
 )

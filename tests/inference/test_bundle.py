@@ -1,12 +1,15 @@
 """A bundle on disk is the model: same weights, names and preprocessing, or a clear refusal."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 
 from hilum.errors import ChecksumError, InvalidValueError
+from hilum.evaluation.decision import DecisionRules, fit_decision_rules
 from hilum.inference import ModelBundle, bundle_versions, load_bundle, save_bundle
 from hilum.models import build_classifier
 from hilum.preprocessing import radiograph_chain
@@ -30,6 +33,13 @@ def bundle() -> ModelBundle:
 def saved(bundle, tmp_path) -> Path:
     save_bundle(bundle, str(tmp_path / "bundle"))
     return tmp_path / "bundle"
+
+
+def rules_for(findings) -> DecisionRules:
+    random = np.random.default_rng(0)
+    labels = (random.random((300, len(findings))) < 0.3).astype(float)
+    scores = 0.4 * labels + 0.6 * random.random(labels.shape)
+    return fit_decision_rules(findings, labels, scores)
 
 
 def edit_manifest(directory: Path, **changes) -> None:
@@ -93,6 +103,25 @@ def test_missing_weights_are_refused(saved):
     (saved / "weights.safetensors").unlink()
     with pytest.raises(ChecksumError, match=r"weights\.safetensors"):
         load_bundle(str(saved))
+
+
+def test_calibration_and_thresholds_travel_with_the_model(bundle, tmp_path):
+    decided = replace(bundle, decision_rules=rules_for(bundle.findings))
+    save_bundle(decided, str(tmp_path))
+    assert load_bundle(str(tmp_path)).decision_rules == decided.decision_rules
+
+
+def test_a_bundle_of_an_older_version_loads_and_has_none(saved):
+    path = saved / "manifest.json"
+    manifest = json.loads(path.read_text())
+    assert manifest.pop("decision_rules") is None
+    path.write_text(json.dumps(manifest))
+    assert load_bundle(str(saved)).decision_rules is None
+
+
+def test_thresholds_of_other_findings_are_refused(bundle):
+    with pytest.raises(InvalidValueError, match="decision_rules must be for Mass, Edema"):
+        replace(bundle, decision_rules=rules_for(("Edema", "Mass")))
 
 
 def test_a_newer_format_is_refused_with_the_way_out(saved):

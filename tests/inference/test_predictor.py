@@ -1,10 +1,15 @@
 """One way from pixels to probabilities, whatever the batch and whatever stands around it."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
 
 from hilum.errors import InvalidValueError
+from hilum.evaluation.calibration import Calibration, FindingCalibration
+from hilum.evaluation.decision import DecisionRules
+from hilum.evaluation.operating import OperatingPoint, Youden
 from hilum.inference import ModelBundle, Predictor
 from hilum.models import build_classifier
 from hilum.preprocessing import radiograph_chain
@@ -90,3 +95,46 @@ def test_read_only_pixels_are_fine_and_never_written_to(predictor):
 def test_an_impossible_batch_size_is_refused(bundle):
     with pytest.raises(InvalidValueError, match="batch_size"):
         Predictor.load(bundle, batch_size=0)
+
+
+def with_rules(bundle):
+    """Calibrated by hand; a threshold that some of the pictures reach, and a finding without."""
+    steep = FindingCalibration(method="platt", slope=2.0, intercept=-0.5)
+    calibration = Calibration(
+        findings={"Mass": steep, "Edema": FindingCalibration(method="none"), "Hernia": steep}
+    )
+    scores = calibration.apply(all_of(Predictor.load(bundle)))
+    middle = float(np.median(scores[:, 0])) + 1e-6
+    point = OperatingPoint(
+        rule=Youden(),
+        thresholds={"Mass": middle, "Edema": 0.0, "Hernia": None},
+        images=7,
+        patients=7,
+    )
+    rules = DecisionRules(
+        calibration=calibration, operating_points=(point,), split="valid", images=7, patients=7
+    )
+    return replace(bundle, decision_rules=rules)
+
+
+def test_probabilities_are_calibrated_where_the_bundle_says_how(bundle, predictor):
+    decided = with_rules(bundle)
+    raw, found = all_of(predictor), all_of(Predictor.load(decided))
+    assert found.dtype == np.float32
+    assert np.array_equal(found, decided.decision_rules.calibration.apply(raw))
+    assert np.array_equal(found[:, 1], raw[:, 1]), "a finding without calibration stays"
+    assert np.array_equal(found.argsort(axis=0), raw.argsort(axis=0)), "order stays"
+
+
+def test_the_networks_own_probabilities_can_be_had(bundle, predictor):
+    plain = Predictor.load(with_rules(bundle), calibrated=False)
+    assert np.array_equal(all_of(plain), all_of(predictor))
+    assert plain.present(all_of(plain)[0]) is None, "thresholds do not hold for them"
+
+
+def test_findings_are_present_at_or_above_their_threshold(bundle, predictor):
+    decided = Predictor.load(with_rules(bundle))
+    called = [decided.present(row) for row in all_of(decided)]
+    assert sum("Mass" in names for names in called) == 3
+    assert all("Edema" in names and "Hernia" not in names for names in called)
+    assert predictor.present(all_of(predictor)[0]) is None

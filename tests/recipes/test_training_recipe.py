@@ -5,11 +5,16 @@ import json
 import pytest
 
 from hilum.errors import InvalidValueError
-from hilum.inference import load_bundle
+from hilum.evaluation import AtSpecificity
+from hilum.findings import FINDINGS
+from hilum.inference import ModelBundle, load_bundle, save_bundle
+from hilum.models import build_classifier
 from hilum.phantom import PhantomConfig, write_dataset
+from hilum.preprocessing import radiograph_chain
 from hilum.recipes.data import SplitRule, label_and_split, parse_fractions
+from hilum.recipes.decision import unseen_validation
 from hilum.recipes.ingest import ingest
-from hilum.recipes.run import continue_training, run, train
+from hilum.recipes.run import calibrate_bundle, continue_training, run, train
 from hilum.spark import NNEstimator, read_radiographs
 
 RULE = SplitRule(fractions={"train": 0.6, "valid": 0.2, "test": 0.2}, seed=2)
@@ -49,10 +54,43 @@ def test_an_ingested_table_trains_and_the_bundle_tells_its_origin(
     assert bundle.provenance["split"]["seed"] == 2
     assert {split["name"] for split in bundle.provenance["splits"]} == {"train", "valid", "test"}
     assert json.loads((tmp_path / "run/history.json").read_text()) == fitted.history.to_json()
+    assert bundle.decision_rules == fitted.bundle.decision_rules
     again = continue_training(spark, out, show_progress=False)
     assert again.history == fitted.history
+    assert again.bundle.provenance["decision_rules"] == bundle.provenance["decision_rules"]
+    assert again.bundle.decision_rules == bundle.decision_rules
     with pytest.raises(InvalidValueError, match="resume"):
         train(spark, data, out, estimator, RULE, source={})
+
+
+def test_a_bundle_is_calibrated_anew_on_other_images(spark, phantoms, tmp_path):
+    network, _ = build_classifier("timm:test_resnet", len(FINDINGS), weights="random", seed=0)
+    bundle = ModelBundle(
+        architecture="timm:test_resnet",
+        findings=FINDINGS,
+        preprocessing=radiograph_chain(32, (0.5,) * 3, (0.25,) * 3),
+        weights=network.state_dict(),
+    )
+    save_bundle(bundle, str(tmp_path / "old"))
+    paths = (str(phantoms / "images"), str(phantoms / "Data_Entry_2017.csv"))
+    said = []
+    rule = AtSpecificity(specificity=0.8)
+    arguments = (spark, str(tmp_path / "old"), *paths, str(tmp_path / "new"))
+    calibrate_bundle(*arguments, rules=[rule], say=said.append)
+    rules = load_bundle(str(tmp_path / "new")).decision_rules
+    assert rules.images == 30
+    assert rules.split == "all images given"
+    assert rules.default.rule == rule
+    assert any(rules.default.thresholds.values()), "with 30 images, some finding has a threshold"
+    assert f"decision rules {rules}" in said
+    with pytest.raises(InvalidValueError, match="without a bundle"):
+        calibrate_bundle(*arguments, say=said.append)
+
+
+def test_validation_patients_who_are_in_training_too_are_left_out(spark):
+    rows = [("a", "1", "train"), ("b", "1", "valid"), ("c", "2", "valid"), ("d", None, "valid")]
+    frame = spark.createDataFrame(rows, "path string, patient_id string, split string")
+    assert {row["path"] for row in unseen_validation(frame).collect()} == {"c", "d"}
 
 
 def test_images_and_labels_without_a_common_name_are_refused(spark, phantoms, tmp_path):

@@ -1,5 +1,7 @@
 """NNModel.transform: one bad row costs one row, and pixels take one way to a probability."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -8,6 +10,9 @@ from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
 from hilum.errors import InvalidValueError
+from hilum.evaluation.calibration import Calibration, FindingCalibration
+from hilum.evaluation.decision import DecisionRules
+from hilum.evaluation.operating import OperatingPoint, Youden
 from hilum.inference import ModelBundle, Predictor
 from hilum.spark import NNModel
 from hilum.spark.evaluator import RocAucEvaluator
@@ -40,9 +45,10 @@ def test_no_row_is_lost_and_bad_ones_have_an_error_instead(trained):
     assert sorted(row["reason"] for row in rows if row["reason"]) == ["not_an_image", "truncated"]
 
 
-def test_all_columns_stay_and_two_are_added(trained):
+def test_all_columns_stay_and_three_are_added(trained):
     scored = trained.model.transform(trained.data)
-    assert scored.columns == [*trained.data.columns, "prediction", "prediction_error"]
+    added = ["prediction", "prediction_error", "predicted_findings"]
+    assert scored.columns == [*trained.data.columns, *added]
     assert scored.schema["prediction"].dataType.simpleString() == "array<float>"
 
 
@@ -51,6 +57,49 @@ def test_spark_predicts_what_the_predictor_does(trained, scored):
     predictor = Predictor.load(trained.model.bundle)
     alone = np.stack(list(predictor.predict(trained.pixels[name] for name in names)))
     np.testing.assert_allclose(np.stack([scored[name] for name in names]), alone, atol=1e-6)
+
+
+def test_spark_calibrates_and_calls_findings_as_the_predictor_does(trained, scored):
+    bundle = replace(trained.model.bundle, decision_rules=rules_for(trained.model.findings))
+    model, predictor = NNModel(bundle), Predictor.load(bundle)
+    columns = ("file_name", "prediction", "predicted_findings")
+    rows = model.transform(trained.data).select(*columns).collect()
+    called = 0
+    for name, prediction, present in rows:
+        if scored[name] is None:
+            assert (prediction, present) == (None, None)
+            continue
+        (alone,) = predictor.predict([trained.pixels[name]])
+        np.testing.assert_allclose(prediction, alone, atol=1e-6)
+        np.testing.assert_allclose(
+            prediction, bundle.decision_rules.calibration.apply(scored[name]), atol=1e-6
+        )
+        assert present == predictor.present(np.array(prediction, dtype=np.float32))
+        called += len(present)
+    assert 0 < called < 2 * len(rows)
+
+
+def rules_for(findings):
+    """Steep enough that some of an untrained network's scores land on each side."""
+    steep = FindingCalibration(method="platt", slope=3.0, intercept=0.1)
+    point = OperatingPoint(
+        rule=Youden(),
+        thresholds=dict.fromkeys(findings, 0.5) | {findings[-1]: None},
+        images=20,
+        patients=20,
+    )
+    return DecisionRules(
+        calibration=Calibration(findings=dict.fromkeys(findings, steep)),
+        operating_points=(point,),
+        split="valid",
+        images=20,
+        patients=20,
+    )
+
+
+def test_without_thresholds_no_finding_is_called(trained):
+    rows = trained.model.transform(trained.data.limit(3)).select("predicted_findings").collect()
+    assert [row[0] for row in rows] == [None] * 3
 
 
 def test_predictions_do_not_depend_on_batches_or_partitions(spark, trained, scored):

@@ -11,7 +11,7 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
-from hilum.cli import data, demonstration, scoring, training
+from hilum.cli import calibration, data, demonstration, scoring, training
 from hilum.errors import HilumError
 
 __all__ = ["app", "main"]
@@ -50,6 +50,7 @@ app.command("run")(training.run)
 app.command("ingest")(data.ingest)
 app.command("train")(training.train)
 app.command("evaluate")(scoring.evaluate)
+app.command("calibrate")(calibration.calibrate)
 app.command("predict")(scoring.predict)
 app.command("info")(scoring.info)
 

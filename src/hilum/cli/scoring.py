@@ -17,6 +17,7 @@ from hilum.cli.options import Bundle, Glob, Images, Labels, Master, Out
 from hilum.errors import InvalidValueError, RejectedImageError, require
 
 if TYPE_CHECKING:
+    from hilum.evaluation.decision import DecisionRules
     from hilum.inference import Predictor
 
 __all__ = ["evaluate", "info", "predict", "print_predictions"]
@@ -76,8 +77,11 @@ def predict(
 ) -> None:
     """Predict radiographs (PNG, JPEG, DICOM); no Spark, no Java.
 
-    json prints one object per line: path, status, reason, probabilities. Exit code 3 if a file
-    could not be used.
+    Probabilities are calibrated where the model holds a calibration. The table marks each finding's
+    threshold in its bar, where the model holds one, and says whether the probability is above it.
+    json prints one object per line: path, status, reason, probabilities, operating_point (rule,
+    thresholds, findings called present; null for a model without). Exit code 3 if a file could not
+    be used.
 
     Examples:
 
@@ -101,14 +105,15 @@ def print_predictions(bundle: Path, files: list[Path], format: str) -> int:
 
     keep_freed_memory()
     predictor = Predictor.load(load_bundle(str(bundle)))
-    return _print(_predicted(predictor, paths), predictor.findings, format)
+    rows = _predicted(predictor, paths)
+    return _print(rows, predictor.findings, format, predictor.decision_rules)
 
 
 def info(
     bundle: Bundle,
     format: Annotated[str, typer.Option("--format", help="table or json.")] = "table",
 ) -> None:
-    """Show what a model is: architecture, findings, preprocessing, training, versions.
+    """Show what a model is: architecture, findings, preprocessing, training, versions, thresholds.
 
     Examples:
 
@@ -117,6 +122,7 @@ def info(
         hilum info runs/first/bundle --format json
     """
     require(format in ("table", "json"), "--format", "table or json", format)
+    from hilum.evaluation.decision import NO_RULES
     from hilum.inference import load_bundle
 
     loaded = load_bundle(str(bundle))
@@ -127,11 +133,16 @@ def info(
         "preprocessing": loaded.preprocessing.to_json(),
         "metrics": dict(loaded.metrics),
         "provenance": dict(loaded.provenance),
+        "decision_rules": loaded.decision_rules and loaded.decision_rules.to_json(),
     }
     if format == "json":
         typer.echo(json.dumps(facts, indent=1))
         return
     table = Table(show_header=False, box=None, padding=(0, 2))
+    facts["decision_rules"] = NO_RULES
+    if loaded.decision_rules is not None:
+        facts["decision_rules"] = str(loaded.decision_rules)
+        facts |= _told(loaded.decision_rules)
     for name, value in _flat(facts):
         table.add_row(name, Text(value))
     Console().print(table)
@@ -142,6 +153,7 @@ class _Row:
     path: Path
     reason: str | None
     probabilities: Sequence[float]
+    present: Sequence[str] | None = None
 
     @property
     def status(self) -> str:
@@ -177,11 +189,21 @@ def _predicted(predictor: "Predictor", paths: Sequence[Path]) -> Iterator[_Row]:
         predictions = predictor.predict(pixels)
         for path in batch:
             reason = reasons.get(path)
-            probabilities = [] if reason else next(predictions).tolist()
-            yield _Row(path=path, reason=reason, probabilities=probabilities)
+            if reason:
+                yield _Row(path=path, reason=reason, probabilities=[])
+                continue
+            found = next(predictions)
+            yield _Row(
+                path=path,
+                reason=None,
+                probabilities=found.tolist(),
+                present=predictor.present(found),
+            )
 
 
-def _print(rows: Iterable[_Row], findings: Sequence[str], form: str) -> int:
+def _print(
+    rows: Iterable[_Row], findings: Sequence[str], form: str, rules: "DecisionRules | None"
+) -> int:
     rejected = 0
     writer = csv.writer(sys.stdout, lineterminator="\n")
     if form == "csv":
@@ -193,26 +215,70 @@ def _print(rows: Iterable[_Row], findings: Sequence[str], form: str) -> int:
             writer.writerow([row.path, row.status, row.reason or "", *scores])
         elif form == "json":
             named = dict(zip(findings, row.probabilities, strict=False)) or None
-            record = {"path": str(row.path), "status": row.status, "reason": row.reason}
-            typer.echo(json.dumps(record | {"probabilities": named}))
+            record: dict[str, Any] = {
+                "path": str(row.path),
+                "status": row.status,
+                "reason": row.reason,
+            }
+            record |= {"probabilities": named, "operating_point": _point(row, rules)}
+            typer.echo(json.dumps(record))
         else:
-            Console().print(_bars(row, findings))
+            Console().print(_bars(row, findings, rules))
     return rejected
 
 
-def _bars(row: _Row, findings: Sequence[str]) -> Table:
+def _point(row: _Row, rules: "DecisionRules | None") -> dict[str, Any] | None:
+    if rules is None or row.present is None:
+        return None
+    return {
+        "rule": rules.default.name,
+        "thresholds": dict(rules.default.thresholds),
+        "present": list(row.present),
+    }
+
+
+def _bars(row: _Row, findings: Sequence[str], rules: "DecisionRules | None") -> Table:
     # Text, because a file name may hold what rich takes for markup.
     table = Table(title=Text(str(row.path)), box=None, show_header=False, title_justify="left")
     if row.reason:
         table.add_row("rejected:", row.reason)
+    thresholds = {} if rules is None else rules.default.thresholds
+    called = row.present or ()
     for finding, value in sorted(
         zip(findings, row.probabilities, strict=False), key=lambda pair: -pair[1]
     ):
-        cells = round(value * BAR_CELLS)
-        table.add_row(
-            finding.replace("_", " "), f"{value:5.1%}", "█" * cells + "░" * (BAR_CELLS - cells)
-        )
+        threshold = thresholds.get(finding)
+        cells = [finding.replace("_", " "), f"{value:5.1%}", _bar(value, threshold)]
+        if threshold is not None:
+            where = "above" if finding in called else "below"
+            cells.append(f"{where} {threshold:.1%}")
+        table.add_row(*cells)
+    if rules is not None and not row.reason:
+        table.caption = Text(f"threshold: {rules.default.rule}")
+        table.caption_justify = "left"
     return table
+
+
+def _bar(value: float, threshold: float | None) -> str:
+    filled = round(value * BAR_CELLS)
+    cells = ["█"] * filled + ["░"] * (BAR_CELLS - filled)
+    if threshold is not None:
+        cells[min(BAR_CELLS - 1, int(threshold * BAR_CELLS))] = "│"
+    return "".join(cells)
+
+
+def _told(rules: "DecisionRules") -> dict[str, Any]:
+    """Calibration and thresholds as a person reads them, a line for each."""
+    return {
+        "calibration": {name: str(each) for name, each in rules.calibration.findings.items()},
+        "thresholds": {
+            point.name: [
+                f"{name} {'none' if value is None else f'{value:.4f}'}"
+                for name, value in point.thresholds.items()
+            ]
+            for point in rules.operating_points
+        },
+    }
 
 
 def _flat(value: Any, prefix: str = "") -> Iterator[tuple[str, str]]:

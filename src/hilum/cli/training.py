@@ -63,9 +63,10 @@ def run(
     glob: Glob = None,
     master: Master = "local[*]",
 ) -> None:
-    """The whole chain: read, split by patient, cache, train, evaluate, report.
+    """The whole chain: read, split by patient, cache, train, calibrate, evaluate, report.
 
-    Writes OUT/bundle (the model), OUT/history.json, OUT/report/report.html and metrics.json.
+    Calibration and thresholds are fitted on the validation patients and kept in the model. Writes
+    OUT/bundle (the model), OUT/history.json, OUT/report/report.html and metrics.json.
 
     Examples:
 
@@ -131,6 +132,8 @@ def train(
 ) -> None:
     """Train on an ingested table; writes OUT/bundle, OUT/history.json and checkpoints.
 
+    Calibration and thresholds are fitted on the validation patients and kept in the model.
+
     Examples:
 
         hilum train --data table --labels Data_Entry_2017.csv --out runs/second --model resnet50
@@ -170,7 +173,7 @@ def train(
     try:
         if resume is not None:
             out = resume
-            recipe.continue_training(spark, resume, num_ranks=ranks)
+            recipe.continue_training(spark, resume, num_ranks=ranks, say=_say(console))
         else:
             assert data is not None
             assert labels is not None
@@ -178,7 +181,7 @@ def train(
             table = label_and_split(spark, spark.read.parquet(data), labels, rule)
             _say(console)(str(table.join))
             source = {"data": data, "labels": labels}
-            recipe.train(spark, table, out, estimator, rule, source=source)
+            recipe.train(spark, table, out, estimator, rule, source=source, say=_say(console))
     finally:
         spark.stop()
     typer.echo(f"model: {out}/bundle")

@@ -140,19 +140,21 @@ def roc_curve(labels: npt.ArrayLike, scores: npt.ArrayLike) -> RocCurve | None:
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Ranking:
-    """One finding sorted once, so that its AUC under any image weights is a cumulative sum.
+    """One finding sorted once, so that its areas under any image weights are cumulative sums.
 
     Attributes:
-        positives: indices of the images with the finding, (positive,).
+        positives: indices of the images with the finding, by rising score, (positive,).
         negatives: indices of those without it, by rising score, (negative,).
         below: negatives scored lower than each positive, (positive,).
         not_above: negatives scored lower or equal, (positive,); more than `below` where tied.
+        positives_below: positives scored lower than each positive, (positive,).
     """
 
     positives: npt.NDArray[np.intp]
     negatives: npt.NDArray[np.intp]
     below: npt.NDArray[np.intp]
     not_above: npt.NDArray[np.intp]
+    positives_below: npt.NDArray[np.intp]
 
     def auroc(self) -> float:
         """Return the AUC with every image counted once; NaN if undefined."""
@@ -161,28 +163,45 @@ class Ranking:
 
     def weighted_auroc(self, weights: FloatArray) -> FloatArray:
         """Return the AUC under each row of weights (draw, image); NaN where undefined, (draw,)."""
-        cumulative = np.zeros((len(weights), self.negatives.size + 1))
-        np.cumsum(np.take(weights, self.negatives, axis=1), axis=1, out=cumulative[:, 1:])
+        return self._auroc(weights, _cumulative(weights, self.negatives))
+
+    def weighted_areas(self, weights: FloatArray) -> tuple[FloatArray, FloatArray]:
+        """Return AUC and average precision under each row of weights, both (draw,).
+
+        They share the cumulative sum of the negatives, which is nearly all the work.
+        """
+        negatives = _cumulative(weights, self.negatives)
+        return self._auroc(weights, negatives), self._average_precision(weights, negatives)
+
+    def _auroc(self, weights: FloatArray, negatives: FloatArray) -> FloatArray:
         present = np.take(weights, self.positives, axis=1)
-        won = cumulative[:, self.below] + cumulative[:, self.not_above]
-        pairs = present.sum(axis=1) * cumulative[:, -1]
-        right = 0.5 * (present * won).sum(axis=1)
-        aurocs = np.full(len(weights), np.nan)
-        np.divide(right, pairs, out=aurocs, where=pairs > 0)
-        return aurocs
+        won = negatives[:, self.below] + negatives[:, self.not_above]
+        pairs = present.sum(axis=1) * negatives[:, -1]
+        return _ratio(0.5 * (present * won).sum(axis=1), pairs)
+
+    def _average_precision(self, weights: FloatArray, negatives: FloatArray) -> FloatArray:
+        """Average, over the positives, the precision of a threshold at their own score."""
+        present = np.take(weights, self.positives, axis=1)
+        positives = _cumulative(weights, self.positives)
+        hits = positives[:, -1:] - positives[:, self.positives_below]
+        called = hits + negatives[:, -1:] - negatives[:, self.below]
+        precision = np.divide(hits, called, out=np.zeros_like(hits), where=called > 0)
+        both = negatives[:, -1] > 0
+        return _ratio((present * precision).sum(axis=1), positives[:, -1] * both)
 
 
 def rank_one(labels: FloatArray, scores: FloatArray) -> Ranking:
     """Sort one finding, both (image,); unknown labels are left out."""
-    positives = np.flatnonzero(labels == 1)
-    negatives = np.flatnonzero(labels == 0)
+    positives, negatives = np.flatnonzero(labels == 1), np.flatnonzero(labels == 0)
+    positives = positives[np.argsort(scores[positives])]
     negatives = negatives[np.argsort(scores[negatives])]
-    ascending = scores[negatives]
+    own, ascending = scores[positives], scores[negatives]
     return Ranking(
         positives=positives,
         negatives=negatives,
-        below=np.searchsorted(ascending, scores[positives], side="left"),
-        not_above=np.searchsorted(ascending, scores[positives], side="right"),
+        below=np.searchsorted(ascending, own, side="left"),
+        not_above=np.searchsorted(ascending, own, side="right"),
+        positives_below=np.searchsorted(own, own, side="left"),
     )
 
 
@@ -220,6 +239,19 @@ def require_probabilities(scores: FloatArray) -> None:
         outside[:5].tolist(),
         hint="apply a sigmoid to logits first",
     )
+
+
+def _cumulative(weights: FloatArray, images: npt.NDArray[np.intp]) -> FloatArray:
+    """Cumulative weights of the images in their order, a 0 in front, (draw, image + 1)."""
+    cumulative = np.zeros((len(weights), images.size + 1))
+    np.cumsum(np.take(weights, images, axis=1), axis=1, out=cumulative[:, 1:])
+    return cumulative
+
+
+def _ratio(part: FloatArray, whole: FloatArray) -> FloatArray:
+    ratios = np.full(len(part), np.nan)
+    np.divide(part, whole, out=ratios, where=whole > 0)
+    return ratios
 
 
 def _floats(values: npt.ArrayLike, name: str) -> FloatArray:

@@ -13,7 +13,11 @@ from typing import Any
 
 from hilum.errors import InvalidValueError
 from hilum.evaluation.bootstrap import Interval
+from hilum.evaluation.confusion import OperatingResult
+from hilum.evaluation.intervals import METRICS, Measured
 from hilum.evaluation.metrics import RocCurve
+from hilum.evaluation.precision import PrCurve
+from hilum.evaluation.reliability import Reliability
 
 __all__ = ["Evaluation", "FindingResult", "ViewResult"]
 
@@ -29,6 +33,14 @@ class FindingResult:
         positives: images that have the finding.
         images: images whose label is known.
         roc: at most 500 corners of the curve.
+        auprc: average precision; a model that guesses gets `prevalence`.
+        brier: mean squared distance of probability and label.
+        log_loss: mean -log(probability of what was there).
+        pr: at most 500 corners of the precision-recall curve.
+        reliability: do probabilities mean what they say?
+        operating_points: at the bundle's frozen thresholds, by the name of their rule.
+
+    Numbers and curves are None where the known labels have one value; intervals as `auroc_ci95`.
     """
 
     auroc: float | None
@@ -36,6 +48,15 @@ class FindingResult:
     positives: int
     images: int
     roc: RocCurve | None = None
+    auprc: float | None = None
+    auprc_ci95: Interval | None = None
+    brier: float | None = None
+    brier_ci95: Interval | None = None
+    log_loss: float | None = None
+    log_loss_ci95: Interval | None = None
+    pr: PrCurve | None = None
+    reliability: Reliability | None = None
+    operating_points: Mapping[str, OperatingResult] = field(default_factory=dict)
 
     @property
     def prevalence(self) -> float | None:
@@ -68,6 +89,9 @@ class Evaluation:
     Attributes:
         findings: one result per finding, by name, in the order of the score columns.
         mean_auroc: mean over the findings that are defined; None if none is.
+        macro: mean of each metric over the findings that are defined, by metric name; the AUC
+            among them is `mean_auroc`.
+        prevalence_weighted: the same, each finding weighing as much as its prevalence.
         any_finding: all findings folded into one (see `metrics.any_finding`).
         by_view: per view ("PA", "AP", "unknown"), most images first; empty if views are not known.
         num_patients: None if patients are not known: each image then counts as one.
@@ -83,6 +107,8 @@ class Evaluation:
     num_resamples: int
     seed: int
     by_view: Mapping[str, ViewResult] = field(default_factory=dict)
+    macro: Mapping[str, Measured] = field(default_factory=dict)
+    prevalence_weighted: Mapping[str, Measured] = field(default_factory=dict)
 
     @property
     def scored(self) -> tuple[str, ...]:
@@ -101,6 +127,8 @@ class Evaluation:
             "mean_auroc_ci95": _listed(self.mean_auroc_ci95),
             "num_images": self.num_images,
             "num_patients": self.num_patients,
+            "macro": _average_to_dict(self.macro),
+            "prevalence_weighted": _average_to_dict(self.prevalence_weighted),
             "findings": {name: _finding_to_dict(r) for name, r in self.findings.items()},
             "any_finding": _finding_to_dict(self.any_finding),
             "by_view": {name: _view_to_dict(r) for name, r in self.by_view.items()},
@@ -130,6 +158,8 @@ class Evaluation:
                 num_resamples=stored["bootstrap"]["resamples"],
                 seed=stored["bootstrap"]["seed"],
                 by_view={n: _view_from_dict(r) for n, r in stored["by_view"].items()},
+                macro=_average_from_dict(stored.get("macro", {})),
+                prevalence_weighted=_average_from_dict(stored.get("prevalence_weighted", {})),
             )
         except (KeyError, TypeError, ValueError, AttributeError) as error:
             raise InvalidValueError(
@@ -150,36 +180,81 @@ class Evaluation:
         return "image" if self.num_patients is None else "patient"
 
 
-def _finding_to_dict(result: FindingResult) -> dict[str, Any]:
-    roc = result.roc and {
-        "fpr": list(result.roc.fpr),
-        "tpr": list(result.roc.tpr),
-        # JSON has no infinity; the first threshold, above every score, is null
-        "thresholds": [t if math.isfinite(t) else None for t in result.roc.thresholds],
-    }
+def _average_to_dict(average: Mapping[str, Measured]) -> dict[str, Any]:
+    stored: dict[str, Any] = {}
+    for name, measured in average.items():
+        stored |= {name: measured.value, f"{name}_ci95": _listed(measured.ci95)}
+    return stored
+
+
+def _average_from_dict(stored: Mapping[str, Any]) -> dict[str, Measured]:
     return {
-        "auroc": result.auroc,
-        "auroc_ci95": _listed(result.auroc_ci95),
+        name: Measured(value=stored[name], ci95=_paired(stored[f"{name}_ci95"]))
+        for name in METRICS
+        if name in stored
+    }
+
+
+def _finding_to_dict(result: FindingResult) -> dict[str, Any]:
+    numbers: dict[str, Any] = {}
+    for name in METRICS:
+        numbers |= {
+            name: getattr(result, name),
+            f"{name}_ci95": _listed(getattr(result, f"{name}_ci95")),
+        }
+    return {
+        **numbers,
         "positives": result.positives,
         "images": result.images,
         "prevalence": result.prevalence,
-        "roc": roc,
+        "roc": _curve_to_dict(result.roc, "fpr", "tpr"),
+        "pr": _curve_to_dict(result.pr, "recall", "precision"),
+        "reliability": result.reliability and result.reliability.to_json(),
+        "operating_points": {
+            name: point.to_json() for name, point in result.operating_points.items()
+        },
     }
 
 
 def _finding_from_dict(stored: Mapping[str, Any]) -> FindingResult:
-    roc = stored["roc"] and RocCurve(
-        fpr=tuple(stored["roc"]["fpr"]),
-        tpr=tuple(stored["roc"]["tpr"]),
-        thresholds=tuple(math.inf if t is None else t for t in stored["roc"]["thresholds"]),
-    )
+    # Files written before a number existed lack it; it is then None.
+    roc, pr, reliability = (stored.get(name) for name in ("roc", "pr", "reliability"))
+    numbers: dict[str, Any] = {}
+    for name in METRICS:
+        numbers |= {
+            name: stored.get(name),
+            f"{name}_ci95": _paired(stored.get(f"{name}_ci95")),
+        }
     return FindingResult(
-        auroc=stored["auroc"],
-        auroc_ci95=_paired(stored["auroc_ci95"]),
+        **numbers,
         positives=stored["positives"],
         images=stored["images"],
-        roc=roc,
+        roc=roc and RocCurve(**_curve_from_dict(roc)),
+        pr=pr and PrCurve(**_curve_from_dict(pr)),
+        reliability=reliability and Reliability.from_json(reliability),
+        operating_points={
+            name: OperatingResult.from_json(point)
+            for name, point in stored.get("operating_points", {}).items()
+        },
     )
+
+
+def _curve_to_dict(curve: RocCurve | PrCurve | None, x: str, y: str) -> dict[str, Any] | None:
+    if curve is None:
+        return None
+    return {
+        x: list(getattr(curve, x)),
+        y: list(getattr(curve, y)),
+        # JSON has no infinity; the first threshold, above every score, is null
+        "thresholds": [t if math.isfinite(t) else None for t in curve.thresholds],
+    }
+
+
+def _curve_from_dict(stored: Mapping[str, Any]) -> dict[str, Any]:
+    return {
+        name: tuple(math.inf if value is None else value for value in values)
+        for name, values in stored.items()
+    }
 
 
 def _view_to_dict(result: ViewResult) -> dict[str, Any]:

@@ -19,6 +19,7 @@ from torch import Tensor, nn
 
 from hilum import storage
 from hilum.errors import ChecksumError, InvalidValueError, require
+from hilum.evaluation.decision import DecisionRules
 from hilum.models import create_model
 from hilum.preprocessing import Chain
 
@@ -39,6 +40,8 @@ class ModelBundle:
         weights: the network's state dict.
         provenance: how it came to be: settings, start weights, versions, split, data counts.
         metrics: validation figures at the kept epoch.
+        decision_rules: calibration and thresholds, fitted on validation patients; None for bundles
+            without them, such as those of older versions.
     """
 
     architecture: str
@@ -48,9 +51,14 @@ class ModelBundle:
     dropout: float = 0.0
     provenance: Mapping[str, Any] = field(default_factory=dict)
     metrics: Mapping[str, Any] = field(default_factory=dict)
+    decision_rules: DecisionRules | None = None
 
     def __post_init__(self) -> None:
         require(len(self.findings) > 0, "findings", "at least one name", self.findings)
+        if self.decision_rules is not None:
+            decided = self.decision_rules.findings
+            same = decided == self.findings
+            require(same, "decision_rules", f"for {', '.join(self.findings)}", decided)
 
     def network(self) -> nn.Module:
         """The network with its weights, in evaluation mode."""
@@ -78,6 +86,7 @@ def save_bundle(bundle: ModelBundle, url: str) -> None:
         "weights_sha256": storage.sha256_of(data),
         "provenance": dict(bundle.provenance),
         "metrics": dict(bundle.metrics),
+        "decision_rules": bundle.decision_rules and bundle.decision_rules.to_json(),
     }
     storage.write_json(storage.join(url, "manifest.json"), manifest)
 
@@ -117,6 +126,7 @@ def load_bundle(url: str) -> ModelBundle:
             f"Got {storage.sha256_of(data) if data else 'no bytes'}. "
             "Hint: the file was cut or changed; copy it again."
         )
+    decided = manifest.get("decision_rules")  # bundles of older versions have none
     return ModelBundle(
         architecture=manifest["architecture"],
         findings=tuple(manifest["findings"]),
@@ -125,6 +135,7 @@ def load_bundle(url: str) -> ModelBundle:
         weights=load_tensors(data),
         provenance=manifest["provenance"],
         metrics=manifest["metrics"],
+        decision_rules=decided and DecisionRules.from_json(decided),
     )
 
 

@@ -3,6 +3,9 @@
 Images are resized one by one (they come in all sizes), everything after runs on batches. Batches
 are cut by count, not by where they came from, so that a stream of small Arrow batches or single
 files fills the processor as well as one big array.
+
+Probabilities are calibrated where the bundle holds a calibration, so that they are on the scale of
+its thresholds; `Predictor.load(bundle, calibrated=False)` gives the network's own.
 """
 
 from collections.abc import Iterable, Iterator
@@ -15,6 +18,7 @@ import torch
 from torch import Tensor, nn
 
 from hilum.errors import require
+from hilum.evaluation.decision import DecisionRules
 from hilum.inference.bundle import ModelBundle
 from hilum.preprocessing import Chain
 
@@ -33,10 +37,18 @@ class Predictor:
     model: nn.Module
     device: torch.device
     batch_size: int
+    decision_rules: DecisionRules | None = None
 
     @staticmethod
-    def load(bundle: ModelBundle, *, batch_size: int = 32) -> "Predictor":
-        """Build the network on the GPU if there is one, else on the CPU, in float32."""
+    def load(bundle: ModelBundle, *, batch_size: int = 32, calibrated: bool = True) -> "Predictor":
+        """Build the network on the GPU if there is one, else on the CPU, in float32.
+
+        Args:
+            bundle: the model.
+            batch_size: images per forward pass.
+            calibrated: apply the bundle's decision rules, if it has any; False gives the network's
+                own probabilities, for which its thresholds do not hold.
+        """
         require(batch_size > 0, "batch_size", "positive", batch_size)
         device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
         return Predictor(
@@ -47,6 +59,7 @@ class Predictor:
             model=bundle.network().to(device).to(memory_format=torch.channels_last),
             device=device,
             batch_size=batch_size,
+            decision_rules=bundle.decision_rules if calibrated else None,
         )
 
     def predict(self, images: Iterable[Pixels]) -> Iterator[npt.NDArray[np.float32]]:
@@ -73,4 +86,16 @@ class Predictor:
             tensor = self.suffix(images.to(self.device))
             logits = self.model(tensor.contiguous(memory_format=torch.channels_last))
             probabilities: npt.NDArray[np.float32] = torch.sigmoid(logits.float()).cpu().numpy()
-        return probabilities
+        if self.decision_rules is None:
+            return probabilities
+        return self.decision_rules.calibration.apply(probabilities)
+
+    def present(self, probabilities: npt.NDArray[np.float32]) -> list[str] | None:
+        """Findings called present in one image at the default operating point, in order.
+
+        A finding without a threshold is never called. None where the bundle holds no threshold at
+        all, or they do not apply (`calibrated=False`).
+        """
+        if self.decision_rules is None:
+            return None
+        return self.decision_rules.present(probabilities)

@@ -22,7 +22,14 @@ from hilum.spark import (
     split_by_patient,
 )
 
-__all__ = ["LabelledData", "SplitRule", "label_and_split", "only_split", "parse_fractions"]
+__all__ = [
+    "LabelledData",
+    "SplitRule",
+    "label_and_split",
+    "only_split",
+    "parse_fractions",
+    "read_again",
+]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -103,20 +110,30 @@ def only_split(
 ) -> DataFrame:
     """The labelled images of one split, read by path.
 
-    A filter on the joined table would do, but Spark decodes before it filters by a column of the
-    other side; this way only the split's own files are opened.
-
     Raises:
         InvalidValueError: the split is empty.
     """
-    rows = data.frame.filter(F.col("split") == split).select("path").toArrow()
-    paths = rows["path"].to_pylist()
-    if not paths:
+    chosen = read_again(spark, data.frame.filter(F.col("split") == split), data, size)
+    if chosen is None:
         raise InvalidValueError(
             f"the {split} split must hold images. Got none of {data.join.matched}. "
             f"Splits: {', '.join(f'{s.name} {s.images}' for s in data.splits)}. "
             "Hint: change --split-fractions, or use more patients."
         )
+    return chosen
+
+
+def read_again(
+    spark: SparkSession, rows: DataFrame, data: LabelledData, size: tuple[int, int] | None
+) -> DataFrame | None:
+    """The labelled images of some rows of `data.frame`, read by path; None if there are no rows.
+
+    A filter on the joined table would do, but Spark decodes before it filters by a column of the
+    other side; this way only the rows' own files are opened.
+    """
+    paths = rows.select("path").toArrow()["path"].to_pylist()
+    if not paths:
+        return None
     return join_labels(read_radiographs(spark, paths, size=size), data.labels)
 
 

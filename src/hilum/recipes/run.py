@@ -1,6 +1,7 @@
 """The main job as functions: train on a labelled table, evaluate on the patients kept apart."""
 
-from collections.abc import Callable, Mapping
+import logging
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -9,18 +10,35 @@ from pyspark.sql import DataFrame, SparkSession
 from hilum import storage
 from hilum.errors import InvalidValueError, require
 from hilum.evaluation import Evaluation
+from hilum.evaluation.operating import DEFAULT_RULES, Rule
 from hilum.evaluation.report import DataFlow
-from hilum.inference import load_bundle, save_bundle
+from hilum.inference import ModelBundle, load_bundle, save_bundle
 from hilum.preprocessing import Chain, Resize
-from hilum.recipes.data import LabelledData, SplitRule, label_and_split, only_split
+from hilum.recipes.data import (
+    LabelledData,
+    SplitRule,
+    label_and_split,
+    only_split,
+    read_again,
+)
+from hilum.recipes.decision import unseen_validation, with_decision_rules
 from hilum.recipes.scoring import report_on, score
 from hilum.spark import FittedRun, NNEstimator, NNModel, read_radiographs, resume_run
 from hilum.spark.fitting import fit_run
 from hilum.training import History
 
-__all__ = ["RunResult", "continue_training", "evaluate_bundle", "run", "train"]
+__all__ = [
+    "RunResult",
+    "calibrate_bundle",
+    "continue_training",
+    "evaluate_bundle",
+    "run",
+    "train",
+]
 
 Say = Callable[[str], None]
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -43,7 +61,7 @@ def run(
     say: Say,
     glob: str | None = None,
 ) -> RunResult:
-    """Read, label, split, cache, train, evaluate on the test split, report.
+    """Read, label, split, cache, train, calibrate, evaluate on the test split, report.
 
     Args:
         images: path, directory or glob of image files. labels: the label table.
@@ -57,7 +75,8 @@ def run(
     say(str(data.join))
     for split in data.splits:
         say(f"split {split.name}: {split.images} images of {split.patients} patients")
-    fitted = train(spark, data, out, estimator, rule, source={"images": images, "labels": labels})
+    source = {"images": images, "labels": labels} | ({"glob": glob} if glob else {})
+    fitted = train(spark, data, out, estimator, rule, source=source, say=say)
     say(f"model: {storage.join(out, 'bundle')}")
     return _evaluate_test(spark, data, out, fitted, say)
 
@@ -70,8 +89,14 @@ def train(
     rule: SplitRule,
     *,
     source: Mapping[str, str],
+    say: Say = logger.info,
 ) -> FittedRun:
-    """Train on a split table and write OUT/bundle."""
+    """Train on a split table, fit decision rules on its validation patients, write OUT/bundle.
+
+    Args:
+        source: where the data came from: "labels", and "data" (a table that was written) or
+            "images" (files; those of the validation split are then read again by path).
+    """
     _require_new_run(out)
     configured = estimator.copy({estimator.runDir: out})
     settings = replace(
@@ -86,17 +111,23 @@ def train(
         },
     )
     fitted = fit_run(data.frame, configured.columns(split="split"), settings)
-    save_bundle(fitted.bundle, storage.join(out, "bundle"))
-    return fitted
+    return _save_decided(spark, fitted, lambda: data, out, say)
 
 
 def continue_training(
-    spark: SparkSession, out: str, *, num_ranks: int = 0, show_progress: bool = True
+    spark: SparkSession,
+    out: str,
+    *,
+    num_ranks: int = 0,
+    show_progress: bool = True,
+    say: Say = logger.info,
 ) -> FittedRun:
-    """Continue a run from its last checkpoint and write OUT/bundle."""
+    """Continue a run from its last checkpoint and write OUT/bundle.
+
+    Decision rules are fitted as after `train`, on the data that the run recorded as its source.
+    """
     fitted = resume_run(spark, out, num_ranks=num_ranks, show_progress=show_progress)
-    save_bundle(fitted.bundle, storage.join(out, "bundle"))
-    return fitted
+    return _save_decided(spark, fitted, lambda: _source_again(spark, fitted.bundle), out, say)
 
 
 def evaluate_bundle(
@@ -116,20 +147,107 @@ def evaluate_bundle(
         split: only images of this split by the rule the bundle was trained with; None: all.
     """
     model = NNModel(load_bundle(bundle))
-    rule = None if split is None else _rule_of(model)
-    size = _read_size(model.bundle.preprocessing)
-    frame = read_radiographs(spark, images, size=size, glob=glob)
-    data = label_and_split(spark, frame, labels, rule, model.findings)
-    say(str(data.join))
-    chosen = data.frame if split is None else only_split(spark, data, split, size)
+    data, chosen = _labelled_images(spark, model.bundle, images, labels, split, glob, say)
     notes = [] if split is not None else [_ALL_IMAGES_NOTE]
     return _report(spark, model, data, chosen, out, History(), notes=notes)
+
+
+def calibrate_bundle(
+    spark: SparkSession,
+    bundle: str,
+    images: str,
+    labels: str,
+    out: str,
+    *,
+    split: str | None = None,
+    rules: Sequence[Rule] = DEFAULT_RULES,
+    glob: str | None = None,
+    say: Say,
+) -> ModelBundle:
+    """Fit calibration and thresholds of a bundle anew, and write it to OUT with them.
+
+    Args:
+        images: radiographs of patients the model was not trained on.
+        split: only images of this split by the rule the bundle was trained with; None: all.
+        rules: the operating points wanted, the default one first.
+
+    Raises:
+        InvalidValueError: OUT holds a bundle already.
+    """
+    taken = storage.exists(storage.join(out, "manifest.json"))
+    require(not taken, "--out", "a directory without a bundle", out, hint="choose another one")
+    model = load_bundle(bundle)
+    _, chosen = _labelled_images(spark, model, images, labels, split, glob, say)
+    decided = with_decision_rules(
+        model, chosen, say, rules=rules, split=split or "all images given"
+    )
+    save_bundle(decided, out)
+    return decided
+
+
+def _labelled_images(
+    spark: SparkSession,
+    bundle: ModelBundle,
+    images: str,
+    labels: str,
+    split: str | None,
+    glob: str | None,
+    say: Say,
+) -> tuple[LabelledData, DataFrame]:
+    """Images with labels, and those of one split by the bundle's own rule (None: all)."""
+    rule = None if split is None else _rule_of(bundle)
+    size = _read_size(bundle.preprocessing)
+    frame = read_radiographs(spark, images, size=size, glob=glob)
+    data = label_and_split(spark, frame, labels, rule, bundle.findings)
+    say(str(data.join))
+    return data, data.frame if split is None else only_split(spark, data, split, size)
 
 
 _ALL_IMAGES_NOTE = (
     "All labelled images given were evaluated. If some of their patients were in the model's "
     "training data, the figures flatter it; --split test keeps to the patients kept apart."
 )
+
+
+def _save_decided(
+    spark: SparkSession,
+    fitted: FittedRun,
+    trained_on: Callable[[], LabelledData | None],
+    out: str,
+    say: Say,
+) -> FittedRun:
+    """Save the bundle, fit its decision rules, save it again; a failure in between costs only them.
+
+    Image files of the validation split are read again by path, a table of pixels is filtered.
+    """
+    directory = storage.join(out, "bundle")
+    save_bundle(fitted.bundle, directory)
+    data = trained_on()
+    validation: DataFrame | None = None
+    if data is not None:
+        validation = unseen_validation(data.frame)
+        if "images" in fitted.bundle.provenance["source"]:
+            size = _read_size(fitted.bundle.preprocessing)
+            validation = read_again(spark, validation, data, size)
+        elif validation.select("path").isEmpty():
+            validation = None
+    bundle = with_decision_rules(fitted.bundle, validation, say)
+    save_bundle(bundle, directory)
+    return replace(fitted, bundle=bundle)
+
+
+def _source_again(spark: SparkSession, bundle: ModelBundle) -> LabelledData | None:
+    """The labelled and split table a bundle was trained on; None if it did not record it."""
+    source = bundle.provenance.get("source", {})
+    if "labels" not in source or not {"images", "data"} & set(source):
+        return None
+    size = _read_size(bundle.preprocessing)
+    images = (
+        spark.read.parquet(source["data"])
+        if "data" in source
+        else read_radiographs(spark, source["images"], size=size, glob=source.get("glob"))
+    )
+    return label_and_split(spark, images, source["labels"], _rule_of(bundle), bundle.findings)
 
 
 def _evaluate_test(
@@ -193,8 +311,8 @@ def _read_size(chain: Chain) -> tuple[int, int] | None:
     return (first.height, first.width) if isinstance(first, Resize) else None
 
 
-def _rule_of(model: NNModel) -> SplitRule:
-    stored = model.bundle.provenance.get("split")
+def _rule_of(bundle: ModelBundle) -> SplitRule:
+    stored = bundle.provenance.get("split")
     if stored is None:
         raise InvalidValueError(
             "--split needs a bundle that recorded how its data were split. Got one that did not. "

@@ -14,13 +14,14 @@ from pyspark.sql import DataFrame, SparkSession
 from hilum import storage
 from hilum.errors import InvalidValueError
 from hilum.evaluation import Evaluation, evaluate
+from hilum.evaluation.decision import NO_RULES
 from hilum.evaluation.report import DataFlow, Example, ReportInputs, write_report
 from hilum.spark import NNModel, read_radiographs
 from hilum.spark.evaluator import label_matrix
 from hilum.spark.image_struct import grey_pixels
 from hilum.training import History
 
-__all__ = ["Scored", "report_on", "score"]
+__all__ = ["Scored", "own_patient_where_unknown", "report_on", "score"]
 
 NUM_EXAMPLES = 4
 
@@ -87,18 +88,20 @@ def report_on(
     seed: int = 0,
 ) -> Evaluation:
     """Evaluate and write report.html, metrics.json and predictions.csv into a local directory."""
+    rules = model.bundle.decision_rules
     evaluation = evaluate(
         model.findings,
         scored.labels,
         scored.scores,
-        patient_ids=_own_patient_where_unknown(scored),
+        patient_ids=own_patient_where_unknown(scored),
         views=scored.views,
+        operating_points=() if rules is None else rules.operating_points,
         seed=seed,
     )
     inputs = ReportInputs(
         evaluation=evaluation,
         subtitle=subtitle,
-        notes=notes,
+        notes=notes if rules else [*notes, _NO_RULES_NOTE],
         flow=flow,
         label_counts={name: label_counts[name] for name in model.findings if name in label_counts},
         label_images=label_images,
@@ -111,7 +114,14 @@ def report_on(
     return evaluation
 
 
-def _own_patient_where_unknown(scored: Scored) -> list[str]:
+_NO_RULES_NOTE = (
+    f"The model has {NO_RULES}: its probabilities are the network's own, and it calls nothing "
+    "present or absent."
+)
+
+
+def own_patient_where_unknown(scored: Scored) -> list[str]:
+    """Patient ids, (image,); an image whose patient is not known is a patient of its own."""
     pairs = zip(scored.patient_ids, scored.file_names, strict=True)
     return [f"file:{name}" if patient is None else patient for patient, name in pairs]
 

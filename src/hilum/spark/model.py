@@ -35,16 +35,24 @@ from hilum.training import History
 
 __all__ = ["NNModel"]
 
-_PREDICTED = pa.struct([("prediction", pa.list_(pa.float32())), ("error", pa.string())])
-_PREDICTED_DDL = "struct<prediction:array<float>,error:string>"
+_PREDICTED = pa.struct(
+    [
+        ("prediction", pa.list_(pa.float32())),
+        ("error", pa.string()),
+        ("present", pa.list_(pa.string())),
+    ]
+)
+_PREDICTED_DDL = "struct<prediction:array<float>,error:string,present:array<string>>"
 
 
 class NNModel(Model, PredictParams, MLReadable["NNModel"], MLWritable):
     """A trained network that adds probabilities to a DataFrame of images.
 
     Output columns: `predictionCol` array<float>, one probability per name of `findings`, in
-    order; `errorCol` string, a reason code where the image is null or unusable (the prediction is
-    then null). Both are computed only if used, and the network is loaded once per Python worker.
+    order, calibrated where the bundle holds a calibration; `errorCol` string, a reason code where
+    the image is null or unusable (the prediction is then null); `predictedFindingsCol`
+    array<string>, the findings called present at the bundle's default operating point, null where
+    it has none. They are computed only if used, and the network is loaded once per Python worker.
     """
 
     def __init__(self, bundle: ModelBundle | None = None, history: History | None = None) -> None:
@@ -89,6 +97,10 @@ class NNModel(Model, PredictParams, MLReadable["NNModel"], MLWritable):
         """Name of the column that says why a row has no prediction."""
         return self._set(errorCol=value)
 
+    def setPredictedFindingsCol(self, value: str) -> "NNModel":
+        """Name of the column of findings called present."""
+        return self._set(predictedFindingsCol=value)
+
     def setPredictBatchSize(self, value: int) -> "NNModel":
         """Images per forward pass."""
         require(value > 0, "predictBatchSize", "positive", value)
@@ -112,6 +124,7 @@ class NNModel(Model, PredictParams, MLReadable["NNModel"], MLWritable):
         return (
             together.withColumn(self.getPredictionCol(), F.col("_hilum_predicted.prediction"))
             .withColumn(self.getErrorCol(), F.col("_hilum_predicted.error"))
+            .withColumn(self.getPredictedFindingsCol(), F.col("_hilum_predicted.present"))
             .drop("_hilum_predicted")
         )
 
@@ -138,7 +151,8 @@ def _share(spark: SparkSession, bundle: ModelBundle) -> str:
     every task. Executors fetch the file when they first need it, so it stays until we exit.
     """
     digest = storage.sha256_of(save_tensors({n: t.contiguous() for n, t in bundle.weights.items()}))
-    manifest = repr((bundle.architecture, bundle.findings, bundle.preprocessing, bundle.dropout))
+    chain, rules = bundle.preprocessing, bundle.decision_rules
+    manifest = repr((bundle.architecture, bundle.findings, chain, bundle.dropout, rules))
     name = f"hilum-{digest[:16]}{storage.sha256_of(manifest.encode())[:8]}"
     sent = _sent.setdefault(spark, set())
     if name not in sent:
@@ -178,10 +192,11 @@ class _PredictBatches:
                     return
             rows = []
             for error in errors.popleft():
-                prediction = None
+                row: dict[str, Any] = {"prediction": None, "error": error, "present": None}
                 if error is None:
                     prediction = ready.popleft() if ready else next(predictions)
-                rows.append({"prediction": prediction, "error": error})
+                    row |= {"prediction": prediction, "present": predictor.present(prediction)}
+                rows.append(row)
             yield pa.array(rows, type=_PREDICTED)
 
 

@@ -37,6 +37,12 @@ class PredictParams(HasFeaturesCol, HasPredictionCol):
         "output column that says why a row has no prediction; null where it has one",
         typeConverter=TypeConverters.toString,
     )
+    predictedFindingsCol: Param[str] = Param(
+        Params._dummy(),
+        "predictedFindingsCol",
+        "output column of the findings called present; null where the bundle has no thresholds",
+        typeConverter=TypeConverters.toString,
+    )
     predictBatchSize: Param[int] = Param(
         Params._dummy(),
         "predictBatchSize",
@@ -50,12 +56,17 @@ class PredictParams(HasFeaturesCol, HasPredictionCol):
             featuresCol="image",
             predictionCol="prediction",
             errorCol="prediction_error",
+            predictedFindingsCol="predicted_findings",
             predictBatchSize=32,
         )
 
     def getErrorCol(self) -> str:
         """Name of the column that says why a row has no prediction."""
         return self.getOrDefault(self.errorCol)
+
+    def getPredictedFindingsCol(self) -> str:
+        """Name of the column of findings called present."""
+        return self.getOrDefault(self.predictedFindingsCol)
 
     def getPredictBatchSize(self) -> int:
         """Images per forward pass in transform."""
