@@ -28,7 +28,7 @@ def test_explain_params_tells_every_parameter_with_meaning_and_default(estimator
     text = estimator.explainParams()
     declared = {name for name in dir(NNEstimator) if isinstance(getattr(NNEstimator, name), Param)}
     assert declared == {param.name for param in estimator.params}
-    assert len(declared) == 29
+    assert len(declared) == 30
     for param in estimator.params:
         assert f"{param.name}: " in text
         assert len(param.doc) > 10, param.name
@@ -79,6 +79,7 @@ INVALID = {
     "precision": "float8",
     "optimizer": "adamax",
     "schedule": "sawtooth",
+    "bestMetric": "f1",
     "headLearningRateFactor": -1.0,
     "model": "resnet51",
     "seed": -1,

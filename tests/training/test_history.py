@@ -30,13 +30,19 @@ def test_json_round_trip(rows):
     assert History.from_json(before.to_json()) == before
 
 
-def test_best_is_the_highest_validation_auc():
-    auc = history(record(0, 1, 1, 0.7), record(1, 1, 2, 0.9), record(2, 1, 0.5, 0.8))
-    assert auc.best().epoch == 1
+def test_best_is_the_lowest_validation_loss_or_the_highest_auc_where_asked():
+    both = history(record(0, 1, 1, 0.7), record(1, 1, 2, 0.9), record(2, 1, 0.5, 0.8))
+    assert both.best().epoch == 2
+    assert both.best("valid_mean_auroc").epoch == 1
 
 
 def test_without_auc_best_is_the_lowest_validation_loss():
-    assert history(record(0, 1, 2.0), record(1, 3, 1.0), record(2, 0, 1.5)).best().epoch == 1
+    assert (
+        history(record(0, 1, 2.0), record(1, 3, 1.0), record(2, 0, 1.5))
+        .best("valid_mean_auroc")
+        .epoch
+        == 1
+    )
 
 
 def test_without_validation_best_is_the_lowest_training_loss():

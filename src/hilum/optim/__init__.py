@@ -1,5 +1,15 @@
 """How a network learns: learning-rate schedules, losses and optimizers, all frozen values."""
 
+from hilum.optim.curves import (
+    Constant,
+    Cosine,
+    Exponential,
+    LinearWarmup,
+    MultiStep,
+    OneCycle,
+    Polynomial,
+    StepDecay,
+)
 from hilum.optim.losses import (
     BCEWithLogits,
     CrossEntropy,
@@ -14,18 +24,13 @@ from hilum.optim.optimizers import (
     optimizer_to_json,
     set_lr,
 )
+from hilum.optim.plateau import Plateau2019, ReduceOnPlateau
+from hilum.optim.schedule import Measurement, Schedule, simulate
 from hilum.optim.schedules import (
-    Constant,
-    Cosine,
-    LinearWarmup,
-    Measurement,
-    ReduceOnPlateau,
-    Schedule,
     Sequential,
     paper_schedule,
     schedule_from_json,
     schedule_to_json,
-    simulate,
     warmup_then,
     warmup_then_plateau,
 )
@@ -35,13 +40,19 @@ __all__ = [
     "Constant",
     "Cosine",
     "CrossEntropy",
+    "Exponential",
     "LinearWarmup",
     "Loss",
     "Measurement",
+    "MultiStep",
+    "OneCycle",
     "OptimizerSpec",
+    "Plateau2019",
+    "Polynomial",
     "ReduceOnPlateau",
     "Schedule",
     "Sequential",
+    "StepDecay",
     "loss_from_json",
     "loss_to_json",
     "mean_loss",

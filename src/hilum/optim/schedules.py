@@ -5,171 +5,33 @@ resumes from a history alone, and is tested without training:
 `simulate(LinearWarmup(peak=1e-4, steps=100), 200)`.
 """
 
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any
 
 from hilum.errors import require
+from hilum.optim.curves import (
+    Constant,
+    Cosine,
+    Exponential,
+    LinearWarmup,
+    MultiStep,
+    OneCycle,
+    Polynomial,
+    StepDecay,
+)
+from hilum.optim.plateau import Plateau2019, ReduceOnPlateau
+from hilum.optim.schedule import Measurement, Schedule, require_count
 from hilum.optim.serialization import from_json, to_json
 
 __all__ = [
-    "Constant",
-    "Cosine",
-    "LinearWarmup",
-    "Measurement",
-    "ReduceOnPlateau",
-    "Schedule",
     "Sequential",
     "paper_schedule",
     "schedule_from_json",
     "schedule_to_json",
-    "simulate",
     "warmup_then",
     "warmup_then_plateau",
 ]
-
-
-@dataclass(frozen=True, slots=True)
-class Measurement:
-    """A value measured after `step` optimizer steps, such as the validation loss. Lower is better.
-
-    Whoever watches a score that rises, such as the AUC, passes 1 - score.
-    """
-
-    step: int
-    value: float
-
-
-class Schedule(Protocol):
-    """What the training loop asks before every optimizer step."""
-
-    def lr(self, step: int, measurements: Sequence[Measurement] = ()) -> float:
-        """Return the learning rate for the step after `step` completed ones.
-
-        Args:
-            step: from 0.
-            measurements: oldest first; those taken after `step` are ignored, so that the
-                history of a finished run gives the rates it had.
-        """
-        ...
-
-
-def simulate(
-    schedule: Schedule, num_steps: int, measurements: Sequence[Measurement] = ()
-) -> list[float]:
-    """Return the learning rates of the first `num_steps` steps, without training."""
-    return [schedule.lr(step, measurements) for step in range(num_steps)]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Constant:
-    """The same learning rate for ever."""
-
-    base: float
-
-    def __post_init__(self) -> None:
-        _require_rate("base", self.base)
-
-    def lr(self, step: int, measurements: Sequence[Measurement] = ()) -> float:
-        """Return `base`."""
-        return self.base
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class LinearWarmup:
-    """Rise linearly from `start` to `peak` over `steps` optimizer steps, then stay.
-
-    Avoids the early divergence of large global batches (Goyal et al. 2017, sec. 2.2).
-    """
-
-    peak: float
-    steps: int
-    start: float = 0.0
-
-    def __post_init__(self) -> None:
-        _require_rate("peak", self.peak)
-        _require_rate("start", self.start)
-        _require_count("steps", self.steps, at_least=1)
-
-    def lr(self, step: int, measurements: Sequence[Measurement] = ()) -> float:
-        """Return `start` at step 0, `peak` from step `steps` on."""
-        share = min(step / self.steps, 1.0)
-        return self.start * (1.0 - share) + self.peak * share
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Cosine:
-    """Fall from `base` to `end` along half a cosine over `steps` optimizer steps, then stay.
-
-    SGDR without restarts (Loshchilov & Hutter 2017, eq. 5).
-    """
-
-    base: float
-    steps: int
-    end: float = 0.0
-
-    def __post_init__(self) -> None:
-        _require_rate("base", self.base)
-        _require_rate("end", self.end)
-        _require_count("steps", self.steps, at_least=1)
-
-    def lr(self, step: int, measurements: Sequence[Measurement] = ()) -> float:
-        """Return `base` at step 0, `end` from step `steps` on."""
-        share = min(step / self.steps, 1.0)
-        return self.end + (self.base - self.end) * (1.0 + math.cos(math.pi * share)) / 2.0
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ReduceOnPlateau:
-    """Multiply the learning rate by `factor` when more than `patience` measurements bring nothing.
-
-    The algorithm of `torch.optim.lr_scheduler.ReduceLROnPlateau` with mode="min",
-    threshold_mode="rel" and eps=0. It differs where values are negative: there PyTorch takes an
-    unchanged value for an improvement.
-
-    Attributes:
-        min_delta: an improvement is a fall by more than this share of the best value so far.
-        cooldown: measurements after a cut that do not count as bad.
-    """
-
-    base: float
-    factor: float = 0.1
-    patience: int = 1
-    min_delta: float = 1e-4
-    cooldown: int = 0
-    min_lr: float = 0.0
-
-    def __post_init__(self) -> None:
-        _require_rate("base", self.base)
-        _require_rate("min_lr", self.min_lr)
-        require(0 < self.factor < 1, "factor", "between 0 and 1", self.factor)
-        require(0 <= self.min_delta < 1, "min_delta", "at least 0 and below 1", self.min_delta)
-        _require_count("patience", self.patience, at_least=0)
-        _require_count("cooldown", self.cooldown, at_least=0)
-
-    def lr(self, step: int, measurements: Sequence[Measurement] = ()) -> float:
-        """Return the rate after all measurements up to `step`; NaN counts as no improvement."""
-        rate, best, num_bad, cooling = self.base, math.inf, 0, 0
-        for measurement in measurements:
-            if measurement.step > step:
-                break
-            if _improves(measurement.value, best, self.min_delta):
-                best, num_bad = measurement.value, 0
-            else:
-                num_bad += 1
-            if cooling > 0:
-                cooling, num_bad = cooling - 1, 0
-            if num_bad > self.patience:
-                rate = max(rate * self.factor, self.min_lr)
-                cooling, num_bad = self.cooldown, 0
-        return rate
-
-
-def _improves(value: float, best: float, min_delta: float) -> bool:
-    if math.isinf(best):
-        return value < best
-    return value < best - abs(best) * min_delta
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -193,7 +55,7 @@ class Sequential:
         require(pairs, "parts", "one or more (schedule, steps) pairs", self.parts)
         *earlier, (_, last) = self.parts
         for _, steps in earlier:
-            _require_count("steps of a part", steps, at_least=1)
+            require_count("steps of a part", steps, at_least=1)
         require(last is None, "steps of the last part", "None, for it has no end", last)
 
     def lr(self, step: int, measurements: Sequence[Measurement] = ()) -> float:
@@ -239,7 +101,7 @@ def paper_schedule(steps_per_epoch: int) -> Schedule:
     The paper's absolute 0.01 is a third of what its loss falls in the whole run (0.18 to 0.15)
     and ends training after eight or nine epochs.
     """
-    _require_count("steps_per_epoch", steps_per_epoch, at_least=1)
+    require_count("steps_per_epoch", steps_per_epoch, at_least=1)
     return warmup_then_plateau(1e-4, 5 * steps_per_epoch, start=1e-7, min_lr=1e-15)
 
 
@@ -258,14 +120,18 @@ def schedule_from_json(data: object) -> Schedule:
 
 
 _KINDS: Mapping[str, type[Schedule]] = {
-    kind.__name__: kind for kind in (Constant, LinearWarmup, Cosine, ReduceOnPlateau, Sequential)
+    kind.__name__: kind
+    for kind in (
+        Constant,
+        LinearWarmup,
+        Cosine,
+        Polynomial,
+        Exponential,
+        StepDecay,
+        MultiStep,
+        OneCycle,
+        ReduceOnPlateau,
+        Plateau2019,
+        Sequential,
+    )
 }
-
-
-def _require_rate(name: str, value: float) -> None:
-    require(value >= 0 and math.isfinite(value), name, "a finite number of at least 0", value)
-
-
-def _require_count(name: str, value: int | None, *, at_least: int) -> None:
-    whole = isinstance(value, int) and value >= at_least
-    require(whole, name, f"a whole number of at least {at_least}", value)

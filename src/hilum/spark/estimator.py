@@ -21,6 +21,7 @@ __all__ = ["NNEstimator"]
 _MODES = {
     "batchNorm": ("auto", "batch", "frozen"),
     "precision": ("auto", "float32", "bfloat16"),
+    "bestMetric": ("valid_loss", "valid_mean_auroc"),
     "schedule": ("cosine", "plateau", "constant"),
     "optimizer": ("adam", "adamw", "sgd"),
 }
@@ -65,6 +66,7 @@ class NNEstimator(
         dropout: float = 0.2,
         batchNorm: str = "auto",
         freezeBackbone: bool = False,
+        bestMetric: str = "valid_loss",
         precision: str = "auto",
         seed: int = 0,
         numRanks: int = 0,
@@ -156,6 +158,7 @@ class NNEstimator(
             dropout=value["dropout"],
             batch_norm=value["batchNorm"],
             freeze_backbone=value["freezeBackbone"],
+            best_metric=value["bestMetric"],
             precision=value["precision"],
             seed=value["seed"],
             num_ranks=value["numRanks"],

@@ -34,6 +34,7 @@ from hilum.spark.cache import CacheColumns, build_cache
 from hilum.spark.display import show_progress
 from hilum.training import (
     BatchNormMode,
+    BestMetric,
     History,
     ImageCache,
     Precision,
@@ -74,6 +75,7 @@ class FitSettings:
     dropout: float
     batch_norm: BatchNormMode | Literal["auto"]
     freeze_backbone: bool
+    best_metric: BestMetric
     precision: Precision
     seed: int
     num_ranks: int
@@ -201,6 +203,7 @@ def train_config(settings: FitSettings, start: WeightsReport, num_train: int) ->
         precision=settings.precision,
         batch_norm=batch_norm,
         freeze_backbone=settings.freeze_backbone,
+        best_metric=settings.best_metric,
         seed=settings.seed,
     )
 

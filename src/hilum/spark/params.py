@@ -194,6 +194,13 @@ class TrainParams(PredictParams, HasLabelCol, HasSeed):
         "train the head only",
         typeConverter=TypeConverters.toBoolean,
     )
+    bestMetric: Param[str] = Param(
+        Params._dummy(),
+        "bestMetric",
+        "which epoch becomes the model: that of the lowest valid_loss, or of the highest "
+        "valid_mean_auroc (noisy where the validation split holds few positives)",
+        typeConverter=TypeConverters.toString,
+    )
     precision: Param[str] = Param(
         Params._dummy(),
         "precision",
@@ -247,6 +254,7 @@ class TrainParams(PredictParams, HasLabelCol, HasSeed):
             dropout=0.2,
             batchNorm="auto",
             freezeBackbone=False,
+            bestMetric="valid_loss",
             precision="auto",
             numRanks=0,
             runDir="",

@@ -2,7 +2,7 @@
 
 from hilum.training.checkpoint import Checkpoint, load_checkpoint
 from hilum.training.config import BatchNormMode, Precision, TrainConfig
-from hilum.training.history import EpochRecord, History
+from hilum.training.history import BestMetric, EpochRecord, History
 from hilum.training.launch import Launcher, LocalLauncher
 from hilum.training.sampler import epoch_order, num_steps, rank_share, step_samples
 from hilum.training.shards import CacheManifest, ImageCache, open_cache
@@ -11,6 +11,7 @@ from hilum.training.world import World
 
 __all__ = [
     "BatchNormMode",
+    "BestMetric",
     "CacheManifest",
     "Checkpoint",
     "EpochRecord",

@@ -19,7 +19,7 @@ from torch.optim import Optimizer
 
 from hilum import storage
 from hilum.errors import ChecksumError
-from hilum.training.history import History
+from hilum.training.history import BestMetric, History
 
 __all__ = ["Checkpoint", "load_checkpoint", "restore_optimizer", "save_checkpoint"]
 
@@ -40,6 +40,7 @@ def save_checkpoint(
     weights: Mapping[str, Tensor],
     optimizer: Optimizer,
     history: History,
+    best_metric: BestMetric = "valid_loss",
 ) -> None:
     """Publish the state after the history's last epoch as `last`, and as `best` if it is."""
     directory = storage.join(run_directory, "checkpoints")
@@ -53,7 +54,7 @@ def save_checkpoint(
     storage.write_bytes(storage.join(directory, name), data)
     pointer = {"file": name, "sha256": storage.sha256_of(data), "history": history.to_json()}
     storage.write_json(storage.join(directory, "last.json"), pointer)
-    if history.best() == history.epochs[-1]:
+    if history.best(best_metric) == history.epochs[-1]:
         storage.write_json(storage.join(directory, "best.json"), pointer)
     _delete_unnamed(directory)
 

@@ -22,6 +22,7 @@ from hilum.optim import (
     schedule_to_json,
 )
 from hilum.preprocessing import Chain
+from hilum.training.history import BestMetric
 
 __all__ = ["BatchNormMode", "Precision", "TrainConfig"]
 
@@ -44,6 +45,7 @@ class TrainConfig:
             ranks after every epoch; "frozen" keeps the statistics the weights came with, and makes
             the loss curve independent of the number of ranks.
         freeze_backbone: train the head only.
+        best_metric: what decides which epoch becomes the model.
     """
 
     architecture: str
@@ -58,6 +60,7 @@ class TrainConfig:
     precision: Precision = "auto"
     batch_norm: BatchNormMode = "batch"
     freeze_backbone: bool = False
+    best_metric: BestMetric = "valid_loss"
     seed: int = 0
 
     def __post_init__(self) -> None:
@@ -69,6 +72,7 @@ class TrainConfig:
         for name, allowed in (
             ("precision", ("auto", "float32", "bfloat16")),
             ("batch_norm", ("batch", "frozen")),
+            ("best_metric", ("valid_loss", "valid_mean_auroc")),
         ):
             value = getattr(self, name)
             require(value in allowed, name, f"one of {', '.join(allowed)}", value)
@@ -92,6 +96,7 @@ class TrainConfig:
             "precision": self.precision,
             "batch_norm": self.batch_norm,
             "freeze_backbone": self.freeze_backbone,
+            "best_metric": self.best_metric,
             "seed": self.seed,
         }
 

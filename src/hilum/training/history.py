@@ -2,11 +2,13 @@
 
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import Any, Literal
 
 from hilum.optim import Measurement
 
-__all__ = ["EpochRecord", "History"]
+__all__ = ["BestMetric", "EpochRecord", "History"]
+
+BestMetric = Literal["valid_loss", "valid_mean_auroc"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -58,11 +60,11 @@ class History:
             for record in self.epochs
         ]
 
-    def best(self) -> EpochRecord | None:
-        """The epoch to keep: highest validation mean AUC, else lowest loss."""
+    def best(self, metric: BestMetric = "valid_loss") -> EpochRecord | None:
+        """The epoch to keep: the best by the metric; by training loss where none was measured."""
         if not self.epochs:
             return None
-        return max(self.epochs, key=_merit)
+        return max(self.epochs, key=_auroc_merit if metric == "valid_mean_auroc" else _loss_merit)
 
     def to_json(self) -> dict[str, Any]:
         """A JSON object with one entry per epoch."""
@@ -74,7 +76,10 @@ class History:
         return History(tuple(EpochRecord(**record) for record in value["epochs"]))
 
 
-def _merit(record: EpochRecord) -> tuple[bool, float, float]:
-    loss = record.train_loss if record.valid_loss is None else record.valid_loss
+def _loss_merit(record: EpochRecord) -> float:
+    return -(record.train_loss if record.valid_loss is None else record.valid_loss)
+
+
+def _auroc_merit(record: EpochRecord) -> tuple[bool, float, float]:
     auroc = record.valid_mean_auroc
-    return (auroc is not None, auroc if auroc is not None else 0.0, -loss)
+    return (auroc is not None, auroc if auroc is not None else 0.0, _loss_merit(record))

@@ -83,7 +83,13 @@ def train_worker(world: World, run_directory: str) -> str:
     while len(history) < job.config.max_epochs:
         history = history.append(train_epoch(rank, history, report))
         if world.is_leader:
-            save_checkpoint(run_directory, rank.model.state_dict(), rank.optimizer, history)
+            save_checkpoint(
+                run_directory,
+                rank.model.state_dict(),
+                rank.optimizer,
+                history,
+                job.config.best_metric,
+            )
             storage.write_json(storage.join(run_directory, "history.json"), history.to_json())
             logger.info("epoch=%d record=%s", len(history) - 1, history.epochs[-1])
     if world.is_leader:
