@@ -87,7 +87,8 @@ def test_the_model_predicts_files_and_info_tells_its_origin(work):
 def test_evaluating_the_test_split_again_gives_the_runs_figures(work):
     call(
         *("evaluate", "run/bundle", "--images", "data/images"),
-        *("--labels", "data/Data_Entry_2017.csv", "--out", "again", "--split", "test"),
+        *("--labels", "data/Data_Entry_2017.csv", "--report", "again", "--split", "test"),
+        *("--closer-look", 0),
         *("--master", "local[2]"),
         cwd=work,
     )
@@ -95,6 +96,18 @@ def test_evaluating_the_test_split_again_gives_the_runs_figures(work):
     again = json.loads((work / "again/metrics.json").read_text())
     assert again["findings"] == first["findings"]
     assert again["mean_auroc"] == first["mean_auroc"]
+    missing = json.loads((work / "again/report.json").read_text())["not_examined"]
+    assert "robustness" in {entry["what"] for entry in missing}, "not looked at closer"
+
+
+def test_the_runs_report_has_its_tables_card_and_checklist(work):
+    folder = work / "run/report"
+    document = json.loads((folder / "report.json").read_text())
+    assert {f"{name}.csv" for name in document["tables"]} <= {p.name for p in folder.iterdir()}
+    assert document["data_flow"]["leaking_patients"] == 0
+    assert "## Intended use" in (folder / "model_card.md").read_text()
+    assert "| 44 |" in (folder / "claim_checklist.md").read_text()
+    assert "robustness" in {part["anchor"] for part in document["parts"]}
 
 
 def test_resuming_a_finished_run_changes_nothing(work):
