@@ -152,6 +152,10 @@ def test_prediction_needs_neither_spark_nor_pictures() -> None:
     assert {"pyspark", "pandas", "matplotlib", "torchvision", "timm"} & loaded == set()
 
 
+def test_explaining_a_file_needs_no_spark() -> None:
+    assert {"pyspark", "pandas", "captum"} & _loaded_by("import hilum.recipes.explain") == set()
+
+
 def test_training_needs_no_spark() -> None:
     assert {"pyspark", "pandas", "matplotlib"} & _loaded_by("import hilum.training") == set()
 
