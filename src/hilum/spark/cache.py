@@ -28,6 +28,7 @@ from hilum import storage
 from hilum.errors import InvalidValueError, RejectedImageError
 from hilum.preprocessing import Chain
 from hilum.spark.image_struct import grey_pixels
+from hilum.spark.worker_process import spare_the_collector
 from hilum.training.shards import CacheManifest, ShardFile, open_cache, write_shard
 
 __all__ = ["CacheColumns", "build_cache"]
@@ -218,6 +219,7 @@ def _write_shards(
             ):
                 yield _flush(images, rows, target)
                 images, rows = [], []
+        spare_the_collector()
     if images:
         yield _flush(images, rows, target)
 

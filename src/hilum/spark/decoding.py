@@ -15,6 +15,7 @@ from hilum.decoding import MAGIC_BYTES, decode, sniff
 from hilum.errors import RejectedImageError
 from hilum.radiograph import Radiograph
 from hilum.spark.image_struct import CV_8UC1, IMAGE_DDL, IMAGE_FIELDS
+from hilum.spark.worker_process import spare_the_collector
 
 __all__ = ["DECODED_DDL", "HEADER_FIELDS", "DecodeBatches", "read_local_file"]
 
@@ -86,6 +87,7 @@ class DecodeBatches:
                 self._row(content, path)
                 for content, path in zip(contents, paths.to_pylist(), strict=True)
             ]
+            spare_the_collector()
             yield pa.array(rows, type=_DECODED)
 
     def _row(self, content: pa.Scalar, path: str) -> dict[str, Any]:

@@ -29,6 +29,7 @@ from hilum.processor import keep_freed_memory
 from hilum.spark.image_struct import grey_pixels
 from hilum.spark.params import PredictParams
 from hilum.spark.persistence import NNModelReader, NNModelWriter
+from hilum.spark.worker_process import spare_the_collector
 from hilum.training import History
 
 __all__ = ["NNModel"]
@@ -188,6 +189,7 @@ class _PredictBatches:
 
     def __call__(self, batches: Iterator[pa.Array]) -> Iterator[pa.Array]:
         predictor = _predictor(self.name, self.batch_size)
+        spare_the_collector()
         # Forward passes are cut by count, across Arrow batches; so results are counted back into
         # batches by the lists of errors (None: a prediction is due), one list per Arrow batch.
         errors: deque[list[str | None]] = deque()
