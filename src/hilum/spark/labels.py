@@ -130,7 +130,9 @@ class _ListColumn:
         return F.array(*values)
 
     def problems(self, words: Column) -> Column:
-        known = F.array(*(F.lit(fold(name)) for name in (*self.findings, NO_FINDING, "")))
+        # NIH's names are no misspelling where only some of them are asked for.
+        names = (*self.findings, *FINDINGS, NO_FINDING, "")
+        known = F.array(*(F.lit(fold(name)) for name in names))
         return F.array_except(words, known)
 
 
