@@ -152,8 +152,16 @@ def _model_answers(inputs: ReportInputs) -> dict[int, str]:
         27: "None: one network.",
     }
     if training:
-        found[26] = "The epoch with the best mean AUC on the validation patients is kept."
+        found[26] = _SELECTION.get(str(training.get("best_metric")), "")
     return {number: answer for number, answer in found.items() if answer}
+
+
+# Runs of before there was a choice kept the best AUC; their bundles do not say so.
+_SELECTION = {
+    "valid_loss": "The epoch with the lowest loss on the validation patients is kept.",
+    "valid_mean_auroc": "The epoch with the best mean AUC on the validation patients is kept.",
+    "None": "The epoch with the best mean AUC on the validation patients is kept.",
+}
 
 
 def _training_told(training: Mapping[str, Any]) -> str:
