@@ -37,16 +37,6 @@ def by_name(spark: SparkSession, path: Path, **options: Any) -> dict[str, Row]:
 
 
 @pytest.mark.parametrize("name", ["Data_Entry_2017.csv", "Data_Entry_2017.csv.gz"])
-def test_of_a_list_with_other_nih_findings_only_the_wanted_are_read(spark, tmp_path):
-    rows = "a.png,Mass|Nodule,1\nb.png,Hernia,2\nc.png,No Finding,2\n"
-    path = write(tmp_path / "labels.csv", "Image Index,Finding Labels,Patient ID\n" + rows)
-    found = read_labels(spark, path, findings=("Nodule", "Mass")).orderBy("file_name").collect()
-    assert [row["labels"] for row in found] == [[1, 1], [0, 0], [0, 0]]
-    wrong = write(tmp_path / "wrong.csv", "Image Index,Finding Labels,Patient ID\na.png,Moss,1\n")
-    with pytest.raises(InvalidValueError, match="moss"):
-        read_labels(spark, wrong, findings=("Nodule", "Mass"))
-
-
 def test_the_nih_table_of_2017_is_read_as_published(
     name: str, spark: SparkSession, tmp_path: Path
 ) -> None:
@@ -225,3 +215,13 @@ def test_radiologists_labels_of_other_findings_are_read_from_their_columns(
     rows = by_name(spark, path, findings=names)
     assert len(rows) == 4_376
     assert rows["00000013_026.png"]["labels"] == [0.0, 1.0, 0.0, 0.0]
+
+
+def test_of_a_list_with_other_nih_findings_only_the_wanted_are_read(spark, tmp_path):
+    rows = "a.png,Mass|Nodule,1\nb.png,Hernia,2\nc.png,No Finding,2\n"
+    path = write(tmp_path / "labels.csv", "Image Index,Finding Labels,Patient ID\n" + rows)
+    found = read_labels(spark, path, findings=("Nodule", "Mass")).orderBy("file_name").collect()
+    assert [row["labels"] for row in found] == [[1, 1], [0, 0], [0, 0]]
+    wrong = write(tmp_path / "wrong.csv", "Image Index,Finding Labels,Patient ID\na.png,Moss,1\n")
+    with pytest.raises(InvalidValueError, match="moss"):
+        read_labels(spark, wrong, findings=("Nodule", "Mass"))
