@@ -87,11 +87,15 @@ def test_boxes_are_found_by_name_and_scaled(hilum, bundle_directory, phantoms, t
 def test_robustness_is_measured_on_labelled_images(spark, bundle_directory, phantoms, tmp_path):
     from hilum.recipes.robustness import robustness_of_bundle
 
+    names = sorted(file.name for file in (phantoms / "images").iterdir())
+    labels = tmp_path / "labels.csv"
+    rows = [f"{n},{'Pneumonia' if i % 2 else 'No Finding'},{i}" for i, n in enumerate(names)]
+    labels.write_text("\n".join(["Image Index,Finding Labels,Patient ID", *rows]))
     found = robustness_of_bundle(
         spark,
         str(bundle_directory),
         str(phantoms / "images"),
-        str(phantoms / "Data_Entry_2017.csv"),
+        str(labels),
         str(tmp_path),
         max_images=8,
     )

@@ -112,7 +112,7 @@ PERTURBATIONS: Mapping[str, Perturbation] = _table(
         name="crop", unit="% of each edge cut", levels=(2.5, 5.0, 10.0, 20.0), change=_crop
     ),
     Perturbation(
-        name="jpeg compression", unit="quality", levels=(75.0, 50.0, 25.0, 10.0), change=_jpeg
+        name="JPEG compression", unit="quality", levels=(75.0, 50.0, 25.0, 10.0), change=_jpeg
     ),
     Perturbation(
         name="resolution",

@@ -45,9 +45,13 @@ def _panel(axes: Axes, unchanged: RobustnessPoint, curve: RobustnessCurve) -> No
     axes.plot(places, means, color=BLUE, linewidth=1.8, marker="o", markersize=3.5, label="mean")
     whole = [_or_nan(point.any_finding_auroc) for point in points]
     axes.plot(places, whole, color=ORANGE, linewidth=1.2, linestyle="--", label="any finding")
-    axes.set_xticks(places, ["as is", *(f"{point.level:g}" for point in curve.points)])
-    axes.set(xlim=(-0.3, len(points) - 0.7), ylim=(0.2, 1.0), yticks=(0.25, 0.5, 0.75, 1.0))
-    axes.set_title(curve.perturbation.capitalize(), fontsize=9, color=INK, loc="left")
+    levels = [f"{point.level:g}" for point in curve.points]
+    # A perturbation of one level is done or not; its level has no meaning to show.
+    axes.set_xticks(places, ["as is", *(levels if len(levels) > 1 else ["changed"])])
+    axes.set(xlim=(-0.3, len(points) - 0.7), ylim=(0, 1.02), yticks=(0, 0.25, 0.5, 0.75, 1))
+    axes.set_title(
+        curve.perturbation[:1].upper() + curve.perturbation[1:], fontsize=9, color=INK, loc="left"
+    )
     axes.set_xlabel(curve.unit, fontsize=8, color=INK)
 
 
