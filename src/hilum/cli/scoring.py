@@ -39,6 +39,19 @@ def evaluate(
         typer.Option("--split", help="Only this split by the bundle's own rule, such as test."),
     ] = None,
     closer_look: CloserLook = 100,
+    adjudicated: Annotated[
+        str | None,
+        typer.Option(
+            "--adjudicated",
+            help="Google's adjudicated labels (CSV, .csv.gz): how far NIH's own can be trusted.",
+        ),
+    ] = None,
+    boxes: Annotated[
+        str | None,
+        typer.Option(
+            "--boxes", help="NIH's BBox_List_2017.csv: do heat maps point at the boxed findings?"
+        ),
+    ] = None,
     glob: Glob = None,
     master: Master = "local[*]",
 ) -> None:
@@ -53,6 +66,7 @@ def evaluate(
 
         hilum evaluate runs/first/bundle --images xrays/ --labels labels.csv --out eval --split test
     """
+    from hilum.recipes.references import References
     from hilum.recipes.run import evaluate_bundle
     from hilum.spark import local_session
 
@@ -68,6 +82,7 @@ def evaluate(
             split=split,
             glob=glob,
             closer_look=closer_look,
+            references=References(adjudicated=adjudicated, boxes=boxes),
             say=lambda line: console.print(line, highlight=False, markup=False),
         )
     finally:

@@ -24,7 +24,7 @@ from hilum.recipes.scoring import Scored
 from hilum.spark import NNModel, read_radiographs
 from hilum.spark.image_struct import grey_pixels
 
-__all__ = ["CloserLook", "look_closer"]
+__all__ = ["CloserLook", "look_closer", "read_pixels"]
 
 logger = logging.getLogger(__name__)
 
@@ -68,7 +68,7 @@ def look_closer(
     """
     drawn = np.random.default_rng(seed).permutation(len(scored.paths))[:num_images]
     wanted = sorted({case.image for case in cases} | set(drawn.tolist()))
-    pixels = _read(spark, scored, wanted)
+    pixels = read_pixels(spark, scored, wanted)
     shown = {case.image: pixels[case.image] for case in cases if case.image in pixels}
     if num_images == 0:
         return CloserLook(pixels=shown)
@@ -93,7 +93,8 @@ def look_closer(
     )
 
 
-def _read(spark: SparkSession, scored: Scored, rows: Sequence[int]) -> dict[int, Pixels]:
+def read_pixels(spark: SparkSession, scored: Scored, rows: Sequence[int]) -> dict[int, Pixels]:
+    """Pixels in their own size, by row of the scored images; unreadable ones are left out."""
     if not rows:
         return {}
     of_path = {scored.paths[row]: row for row in rows}

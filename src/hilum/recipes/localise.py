@@ -1,15 +1,15 @@
 """`hilum localise`: heat maps against the boxes that readers drew, on a folder of images."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from hilum.decoding import decode
 from hilum.errors import InvalidValueError, require
-from hilum.evaluation.boxes import NIH_FRAME_PX, Box, read_nih_boxes
-from hilum.evaluation.localisation import BoxedMap, Localisation, localise, localise_by_finding
-from hilum.explain import Explainer, Method
+from hilum.evaluation.boxes import NIH_FRAME_PX, read_nih_boxes
+from hilum.evaluation.localisation import Localisation, localise, localise_by_finding
+from hilum.explain import Explainer, Method, boxed_maps
 from hilum.inference import load_bundle
 
 __all__ = ["LocalisationReport", "localise_boxes"]
@@ -63,7 +63,14 @@ def localise_boxes(
     maps = [
         one
         for name in names
-        for one in _maps(explainer, images / name, table[name], method, frame_px)
+        for one in boxed_maps(
+            explainer,
+            decode((images / name).read_bytes()).pixels,
+            table[name],
+            patient_id=name.partition("_")[0],  # NIH names files PATIENT_FOLLOWUP.png
+            frame_px=frame_px,
+            method=method,
+        )
     ]
     if not maps:
         raise InvalidValueError(
@@ -76,25 +83,3 @@ def localise_boxes(
         overall=localise(maps, threshold=threshold),
         findings=localise_by_finding(maps, threshold=threshold),
     )
-
-
-def _maps(
-    explainer: Explainer,
-    path: Path,
-    boxes: Mapping[str, tuple[Box, ...]],
-    method: Method,
-    frame_px: int,
-) -> Iterator[BoxedMap]:
-    pixels = decode(path.read_bytes()).pixels
-    findings = [name for name in boxes if name in explainer.predictor.findings]
-    if not findings:
-        return
-    height, width = pixels.shape
-    factors = width / frame_px, height / frame_px
-    for one in explainer.explain(pixels, findings, method=method):
-        yield BoxedMap(
-            finding=one.finding,
-            heat=one.values,
-            boxes=[box.scaled(*factors) for box in boxes[one.finding]],
-            patient_id=path.name.partition("_")[0],  # NIH names files PATIENT_FOLLOWUP.png
-        )

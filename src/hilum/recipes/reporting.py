@@ -36,6 +36,7 @@ from hilum.evaluation.subgroup_result import Subgroups
 from hilum.evaluation.subgroups import age_bands, finding_count_bands, subgroups
 from hilum.inference import ModelBundle
 from hilum.recipes.closer_look import CloserLook, look_closer
+from hilum.recipes.references import Readings, References, compare_with_references
 from hilum.recipes.scoring import Scored, own_patient_where_unknown, predictions_csv
 from hilum.spark import NNModel
 from hilum.training import History
@@ -61,6 +62,7 @@ def report_on(
     notes: Sequence[str] = (),
     beside_published: bool = True,
     closer_look: int = CLOSER_LOOK,
+    references: References | None = None,
     seed: int = 0,
 ) -> Evaluation:
     """Evaluate, and write the report and predictions.csv into a local directory.
@@ -70,6 +72,7 @@ def report_on(
             another kind, such as phantoms.
         closer_look: so many images are read again for shortcut probes and robustness, and the cases
             get heat maps; 0 leaves these out.
+        references: adjudicated labels and boxes to compare with.
         seed: of the bootstrap draws, and of the images looked at closer.
     """
     rules, patients = model.bundle.decision_rules, own_patient_where_unknown(scored)
@@ -84,6 +87,11 @@ def report_on(
     )
     cases = choose_cases(model.findings, scored.labels, scored.scores, patient_ids=patients)
     look = look_closer(spark, model, scored, cases, patients, num_images=closer_look, seed=seed)
+    readings = (
+        Readings()
+        if references is None
+        else compare_with_references(spark, model, scored, references, seed=seed)
+    )
     inputs = ReportInputs(
         evaluation=evaluation,
         subtitle=subtitle,
@@ -102,6 +110,8 @@ def report_on(
         cooccurrence=_cooccurrence(model.findings, scored, rules),
         subgroups=_subgroups(model.findings, scored, patients, rules, seed),
         probes=look.probes,
+        label_agreement=readings.label_agreement,
+        localisation=readings.localisation,
         robustness=look.robustness,
         out_of_distribution=_out_of_distribution(model.bundle),
         within=_within(model.findings, scored, patients, seed),

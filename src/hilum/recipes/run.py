@@ -25,6 +25,7 @@ from hilum.recipes.data import (
 )
 from hilum.recipes.decision import unseen_validation, with_decision_rules
 from hilum.recipes.outliers import with_outliers
+from hilum.recipes.references import References
 from hilum.recipes.reporting import CLOSER_LOOK, report_on
 from hilum.recipes.scoring import score
 from hilum.spark import (
@@ -155,6 +156,7 @@ def evaluate_bundle(
     split: str | None = None,
     glob: str | None = None,
     closer_look: int = CLOSER_LOOK,
+    references: References | None = None,
     say: Say,
 ) -> Evaluation:
     """Evaluate a bundle on any labelled images, and write OUT/report.html and metrics.json.
@@ -162,6 +164,7 @@ def evaluate_bundle(
     Args:
         split: only images of this split by the rule the bundle was trained with; None: all.
         closer_look: images looked at closer, see `report_on`.
+        references: adjudicated labels and boxes to compare with.
     """
     model = NNModel(load_bundle(bundle))
     data, chosen = _labelled_images(spark, model.bundle, images, labels, split, glob, say)
@@ -176,6 +179,7 @@ def evaluate_bundle(
         split=split,
         notes=notes,
         closer_look=closer_look,
+        references=references,
     )
 
 
@@ -322,6 +326,7 @@ def _report(
     notes: list[str] | None = None,
     beside_published: bool = True,
     closer_look: int,
+    references: References | None = None,
 ) -> Evaluation:
     scored = score(model, chosen)
     provenance = model.bundle.provenance
@@ -347,6 +352,7 @@ def _report(
         notes=notes or [],
         beside_published=beside_published,
         closer_look=closer_look,
+        references=references,
     )
 
 
