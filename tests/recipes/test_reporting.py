@@ -34,7 +34,7 @@ def bundle():
 @pytest.fixture(scope="module")
 def report(spark, bundle, tmp_path_factory):
     work = tmp_path_factory.mktemp("evaluation")
-    config = PhantomConfig(size_px=48, seed=2, prevalence_scale=4.0, prevalence_floor=0.15)
+    config = PhantomConfig(size_px=64, seed=2, prevalence_scale=4.0, prevalence_floor=0.15)
     write_dataset(work, 40, config)
     save_bundle(bundle, str(work / "bundle"))
     paths = (str(work / "images"), str(work / "Data_Entry_2017.csv"), str(work / "report"))
@@ -57,7 +57,7 @@ def test_the_report_obeys_its_schema_and_has_every_part_it_can(report, bundle):
 
 def test_cases_are_named_by_their_row_and_have_heat_maps(report):
     document = json.loads((report / "report.json").read_text())
-    rows = list(csv.DictReader((report / "predictions.csv").open()))
+    rows = list(csv.DictReader((report / "predictions.csv").read_text().splitlines()))
     assert document["cases"]
     for case in document["cases"]:
         row = rows[int(case["name"].split()[1]) - 1]
