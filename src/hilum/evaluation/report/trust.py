@@ -85,6 +85,7 @@ def robustness_part(inputs: ReportInputs) -> Part | None:
     return Part(
         anchor="robustness",
         title="Robustness",
+        lead=_worst(measured),
         warnings=_fragile(measured),
         pictures=[picture],
         tables=[table],
@@ -169,19 +170,35 @@ def localisation_part(inputs: ReportInputs) -> Part | None:
     return Part(anchor="localisation", title="Where the model looks", tables=[table])
 
 
+def _worst(measured: Robustness) -> list[str]:
+    """The disturbance that costs most at its strongest."""
+    drops = _drops(measured, at=-1)
+    if not drops:
+        return []
+    return [f"At its strongest, {_told(measured, max(drops))} costs most."]
+
+
 def _fragile(measured: Robustness) -> list[str]:
-    """The disturbance that costs most; turning the picture black for white is no accident."""
-    clean = measured.unchanged.mean_auroc
-    if clean is None:
-        return []
-    drops = [
-        (clean - point.mean_auroc, curve.perturbation, point.level, curve.unit)
-        for curve in measured.curves
-        for point in curve.points
-        if point.mean_auroc is not None
+    """Disturbances that cost already where they are slight: those happen in practice."""
+    return [
+        f"Already slight {_told(measured, drop)} costs AUC."
+        for drop in sorted(_drops(measured, at=0), reverse=True)
+        if drop[0] >= WORTH_TELLING
     ]
-    drop, name, level, unit = max(drops, default=(0.0, "", None, ""))
-    if drop < WORTH_TELLING:
-        return []
-    at = "" if level is None else f", {level:g} {unit}"
-    return [f"Most fragile under {name} ({clean:.2f} to {clean - drop:.2f} of mean AUC{at})."]
+
+
+def _drops(measured: Robustness, *, at: int) -> list[tuple[float, str, str]]:
+    """Loss of mean AUC, disturbance and level; the first level is the slightest."""
+    clean = measured.unchanged.mean_auroc
+    return [
+        (clean - value, curve.perturbation, f"{level:g} {curve.unit}")
+        for curve in measured.curves
+        for value, level in [(curve.points[at].mean_auroc, curve.points[at].level)]
+        if clean is not None and value is not None
+    ]
+
+
+def _told(measured: Robustness, drop: tuple[float, str, str]) -> str:
+    clean = measured.unchanged.mean_auroc or 0.0
+    loss, name, level = drop
+    return f"{name} ({level}; mean AUC {clean:.2f} to {clean - loss:.2f})"
