@@ -254,6 +254,7 @@ def _save_decided(
     """
     directory = storage.join(out, "bundle")
     save_bundle(fitted.bundle, directory)
+    say("fitting out-of-distribution score, calibration and thresholds")
     scored = with_outliers(fitted.bundle, out)
     data = trained_on()
     validation: DataFrame | None = None
@@ -295,6 +296,11 @@ def _evaluate_test(
     model = NNModel(fitted.bundle)
     directory = storage.join(out, "report")
     say("evaluating on the test split")
+    if closer_look:
+        say(
+            f"looking closer at up to {closer_look} of its images: heat maps, shortcuts, robustness "
+            f"by some {30 * closer_look:,} predictions; --closer-look 0 leaves them out"
+        )
     test = only_split(spark, data, "test", read_size(fitted.bundle.preprocessing))
     evaluation = _report(
         spark,
