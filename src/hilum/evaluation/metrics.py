@@ -18,6 +18,8 @@ __all__ = [
     "RocCurve",
     "any_finding",
     "as_pair",
+    "evenly_chosen",
+    "known_of_one",
     "mean_auroc",
     "rank_one",
     "require_probabilities",
@@ -106,10 +108,7 @@ class RocCurve:
 
     def thinned(self, max_points: int) -> "RocCurve":
         """Return at most `max_points` of the corners, evenly chosen, both ends kept."""
-        require(max_points >= 2, "max_points", "at least 2", max_points)
-        if len(self.fpr) <= max_points:
-            return self
-        kept = np.linspace(0, len(self.fpr) - 1, max_points).round().astype(int)
+        kept = evenly_chosen(len(self.fpr), max_points)
         return RocCurve(
             fpr=tuple(self.fpr[i] for i in kept),
             tpr=tuple(self.tpr[i] for i in kept),
@@ -126,16 +125,32 @@ def roc_curve(labels: npt.ArrayLike, scores: npt.ArrayLike) -> RocCurve | None:
     """
     from sklearn import metrics  # seconds to import, and the training loop needs only the AUC
 
+    known = known_of_one(labels, scores)
+    if known is None:
+        return None
+    fpr, tpr, thresholds = metrics.roc_curve(*known)
+    return RocCurve(
+        fpr=tuple(fpr.tolist()), tpr=tuple(tpr.tolist()), thresholds=tuple(thresholds.tolist())
+    )
+
+
+def known_of_one(
+    labels: npt.ArrayLike, scores: npt.ArrayLike
+) -> tuple[npt.NDArray[np.bool_], FloatArray] | None:
+    """Return presence and score of the known images of one finding; None if all labels agree."""
     labels, scores = as_pair(labels, scores)
     require(labels.shape[1] == 1, "labels", "those of one finding, shape (image,)", labels.shape)
     known = ~np.isnan(labels[:, 0])
     positive = labels[known, 0] == 1
-    if not positive.any() or positive.all():
-        return None
-    fpr, tpr, thresholds = metrics.roc_curve(positive, scores[known, 0])
-    return RocCurve(
-        fpr=tuple(fpr.tolist()), tpr=tuple(tpr.tolist()), thresholds=tuple(thresholds.tolist())
-    )
+    return None if not positive.any() or positive.all() else (positive, scores[known, 0])
+
+
+def evenly_chosen(count: int, most: int) -> list[int]:
+    """Return at most `most` of the positions 0 .. count - 1, both ends among them."""
+    require(most >= 2, "max_points", "at least 2", most)
+    if count <= most:
+        return list(range(count))
+    return [int(position) for position in np.linspace(0, count - 1, most).round()]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)

@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from hilum.errors import require
-from hilum.evaluation.metrics import FloatArray, as_pair, rank_one
+from hilum.evaluation.metrics import FloatArray, as_pair, evenly_chosen, known_of_one, rank_one
 
 __all__ = ["PrCurve", "average_precision_score", "pr_curve"]
 
@@ -52,10 +52,7 @@ class PrCurve:
 
     def thinned(self, max_points: int) -> "PrCurve":
         """Return at most `max_points` of the corners, evenly chosen, both ends kept."""
-        require(max_points >= 2, "max_points", "at least 2", max_points)
-        if len(self.recall) <= max_points:
-            return self
-        kept = np.linspace(0, len(self.recall) - 1, max_points).round().astype(int)
+        kept = evenly_chosen(len(self.recall), max_points)
         return PrCurve(
             recall=tuple(self.recall[i] for i in kept),
             precision=tuple(self.precision[i] for i in kept),
@@ -72,13 +69,10 @@ def pr_curve(labels: npt.ArrayLike, scores: npt.ArrayLike) -> PrCurve | None:
     """
     from sklearn import metrics  # seconds to import, and the training loop needs only the AUC
 
-    labels, scores = as_pair(labels, scores)
-    require(labels.shape[1] == 1, "labels", "those of one finding, shape (image,)", labels.shape)
-    known = ~np.isnan(labels[:, 0])
-    positive = labels[known, 0] == 1
-    if not positive.any() or positive.all():
+    known = known_of_one(labels, scores)
+    if known is None:
         return None
-    precision, recall, thresholds = metrics.precision_recall_curve(positive, scores[known, 0])
+    precision, recall, thresholds = metrics.precision_recall_curve(*known)
     return PrCurve(
         recall=tuple(recall[::-1].tolist()),
         precision=tuple(precision[::-1].tolist()),
