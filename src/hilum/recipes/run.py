@@ -298,8 +298,8 @@ def _evaluate_test(
     say("evaluating on the test split")
     if closer_look:
         say(
-            f"looking closer at up to {closer_look} of its images: heat maps, shortcuts, robustness "
-            f"by some {30 * closer_look:,} predictions; --closer-look 0 leaves them out"
+            f"looking closer at up to {closer_look} of its images (heat maps, robustness, "
+            f"shortcuts: some {30 * closer_look:,} predictions; --closer-look 0 leaves them out)"
         )
     test = only_split(spark, data, "test", read_size(fitted.bundle.preprocessing))
     evaluation = _report(
