@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from hilum.evaluation.report.inputs import ReportInputs
 from hilum.evaluation.report.parts import Part, Picture
 from hilum.evaluation.report.tables import Cell, Column, Estimate, Table
-from hilum.evaluation.robustness import Robustness
+from hilum.evaluation.robustness import Robustness, RobustnessCurve
 from hilum.evaluation.robustness_plot import plot_robustness
 
 __all__ = [
@@ -175,13 +175,15 @@ def _worst(measured: Robustness) -> list[str]:
     drops = _drops(measured, at=-1)
     if not drops:
         return []
-    return [f"At its strongest, {_told(measured, max(drops))} costs most."]
+    return [
+        f"Of all disturbances at their strongest, most is lost by {_told(measured, max(drops))}."
+    ]
 
 
 def _fragile(measured: Robustness) -> list[str]:
     """Disturbances that cost already where they are slight: those happen in practice."""
     return [
-        f"Already slight {_told(measured, drop)} costs AUC."
+        f"AUC is lost by {_told(measured, drop)}."
         for drop in sorted(_drops(measured, at=0), reverse=True)
         if drop[0] >= WORTH_TELLING
     ]
@@ -191,14 +193,19 @@ def _drops(measured: Robustness, *, at: int) -> list[tuple[float, str, str]]:
     """Loss of mean AUC, disturbance and level; the first level is the slightest."""
     clean = measured.unchanged.mean_auroc
     return [
-        (clean - value, curve.perturbation, f"{level:g} {curve.unit}")
+        (clean - value, curve.perturbation, _level(curve, level))
         for curve in measured.curves
         for value, level in [(curve.points[at].mean_auroc, curve.points[at].level)]
         if clean is not None and value is not None
     ]
 
 
+def _level(curve: RobustnessCurve, level: float | None) -> str:
+    """The level in words; one that is either there or not needs none."""
+    return "" if level is None or len(curve.points) == 1 else f"{level:g} {curve.unit}, "
+
+
 def _told(measured: Robustness, drop: tuple[float, str, str]) -> str:
     clean = measured.unchanged.mean_auroc or 0.0
     loss, name, level = drop
-    return f"{name} ({level}; mean AUC {clean:.2f} to {clean - loss:.2f})"
+    return f"{name} ({level}mean AUC {clean:.2f} to {clean - loss:.2f})"
