@@ -153,8 +153,8 @@ def _defaults(memory: str) -> dict[str, str]:
         # A batch holds whole files or pixels. 256 rows of 1024 x 1024 grey PNG are about 100 MB.
         "spark.sql.execution.arrow.maxRecordsPerBatch": "256",
         "spark.sql.execution.arrow.maxBytesPerBatch": "64m",
-        # Spark counts 4 MB for opening a file and then puts 29 radiographs into a task, which takes
-        # longer to begin than they do to decode (benchmarks/cache_against_decoder.py).
+        # Spark counts 4 MB for opening a file and then puts only 29 radiographs into a task. With
+        # 1 MB a cache was built 1.2 times as fast (benchmarks/results.md).
         "spark.sql.files.openCostInBytes": "1m",
         # A crash in native code (a decoder, libtorch) then names the Python line it came from.
         "spark.python.worker.faulthandler.enabled": "true",
