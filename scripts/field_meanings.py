@@ -107,13 +107,14 @@ MEANINGS: dict[str, dict[str, str]] = {
     },
     "history.json": {
         "epoch": "counted from 0",
-        "step": "optimizer steps so far, this epoch included",
-        "train_loss": "mean over the epoch's known labels, while the weights move",
+        "step": "optimizer steps so far",
+        "train_loss": "mean over the known labels since the last record, while the weights move",
         "valid_loss": "on the whole validation split; null without one",
         "valid_mean_auroc": "likewise; null where no finding has both label values",
+        "valid_auroc": "the same per finding, in the order of the model's findings",
         "lr": "learning rate of the last step",
         "images_per_s": "training images per second over all ranks, validation not counted",
-        "seconds": "time of the epoch, validation included",
+        "seconds": "since the last record, validation included",
     },
     "progress.json": {
         "phase": "what the ranks do: preparing, training, validating, done",
@@ -125,6 +126,7 @@ MEANINGS: dict[str, dict[str, str]] = {
         "loss": "mean training loss of the epoch so far",
         "lr": "learning rate now",
         "seconds_left": "estimate to the end of the last epoch; null before there is one",
+        "warning": "what the user should know now, such as storage that cannot be written",
     },
     "ingest": {
         "files": "files found",

@@ -8,10 +8,11 @@ BatchNorm statistics do not drift, and its output is the same in every epoch, so
 
 from torch import nn
 
+from hilum.errors import require
 from hilum.models.architectures import Architecture
 from hilum.models.transfer import head_names
 
-__all__ = ["freeze_backbone", "freeze_batch_norm", "set_train_mode"]
+__all__ = ["freeze_backbone", "freeze_batch_norm", "freeze_layers", "set_train_mode"]
 
 _BATCH_NORMS = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d, nn.SyncBatchNorm)
 
@@ -21,6 +22,13 @@ def freeze_backbone(model: nn.Module, architecture: Architecture | str) -> None:
     head = set(head_names(architecture))
     for name, parameter in model.named_parameters():
         parameter.requires_grad_(name in head)
+
+
+def freeze_layers(model: nn.Module, architecture: Architecture | str, freeze: str) -> None:
+    """Freeze nothing ("") or everything but the head ("backbone")."""
+    require(freeze in ("", "backbone"), "freeze", "empty or backbone", freeze)
+    if freeze:
+        freeze_backbone(model, architecture)
 
 
 def freeze_batch_norm(model: nn.Module) -> None:

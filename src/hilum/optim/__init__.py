@@ -1,5 +1,6 @@
 """How a network learns: learning-rate schedules, losses and optimizers, all frozen values."""
 
+from hilum.optim.clipping import Clipping, clipping_from_json, clipping_to_json
 from hilum.optim.curves import (
     Constant,
     Cosine,
@@ -37,6 +38,7 @@ from hilum.optim.schedules import (
 
 __all__ = [
     "BCEWithLogits",
+    "Clipping",
     "Constant",
     "Cosine",
     "CrossEntropy",
@@ -53,6 +55,8 @@ __all__ = [
     "Schedule",
     "Sequential",
     "StepDecay",
+    "clipping_from_json",
+    "clipping_to_json",
     "loss_from_json",
     "loss_to_json",
     "mean_loss",

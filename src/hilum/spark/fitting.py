@@ -162,7 +162,7 @@ def _train(spark: SparkSession, run_directory: str, num_ranks: int, show: bool) 
         findings=job.config.outputs,
         preprocessing=job.config.preprocessing,
         dropout=job.config.dropout,
-        weights=best.weights,
+        weights=best.kept_weights,
         provenance={
             **storage.read_json(storage.join(run_directory, "provenance.json")),
             "training": job.config.to_json(),
@@ -202,7 +202,7 @@ def train_config(settings: FitSettings, start: WeightsReport, num_train: int) ->
         dropout=settings.dropout,
         precision=settings.precision,
         batch_norm=batch_norm,
-        freeze_backbone=settings.freeze_backbone,
+        freeze="backbone" if settings.freeze_backbone else "",
         best_metric=settings.best_metric,
         seed=settings.seed,
     )

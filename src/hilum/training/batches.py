@@ -2,7 +2,7 @@
 
 import queue
 import threading
-from collections.abc import Iterable, Iterator
+from collections.abc import Generator, Iterable, Iterator
 from dataclasses import dataclass
 from typing import TypeVar
 
@@ -56,7 +56,7 @@ def rank_batches(
         )
 
 
-def prefetch(items: Iterable[Item], depth: int = 2) -> Iterator[Item]:
+def prefetch(items: Iterable[Item], depth: int = 2) -> Generator[Item, None, None]:
     """Run an iterator in a thread, at most `depth` items ahead; its errors are raised here."""
     ready: queue.Queue[Item | _Ended] = queue.Queue(depth)
     stop = threading.Event()

@@ -4,16 +4,19 @@ The ranks read it as JSON from the run directory, so nothing is pickled, a run c
 later, and `hilum train --resume` needs no arguments repeated.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
-from typing import Any, Literal, cast
+from typing import Any, Literal, cast, get_args
 
 from hilum.errors import require
 from hilum.optim import (
     BCEWithLogits,
+    Clipping,
     Loss,
     OptimizerSpec,
     Schedule,
+    clipping_from_json,
+    clipping_to_json,
     loss_from_json,
     loss_to_json,
     optimizer_from_json,
@@ -22,12 +25,27 @@ from hilum.optim import (
     schedule_to_json,
 )
 from hilum.preprocessing import Chain
-from hilum.training.history import BestMetric
+from hilum.training.history import BestMetric, WatchedMetric
+from hilum.training.stopping import Stopping
+from hilum.training.triggers import Every
 
-__all__ = ["BatchNormMode", "Precision", "TrainConfig"]
+__all__ = ["BatchNormMode", "Compression", "Placement", "Precision", "TrainConfig"]
 
 Precision = Literal["auto", "float32", "bfloat16"]
 BatchNormMode = Literal["batch", "frozen"]
+Compression = Literal["none", "bfloat16"]
+Placement = Literal["whole", "part"]
+
+_EVERY_EPOCH, _EVERY_20_STEPS = Every(epochs=1), Every(steps=20)
+
+_CHOICES: Mapping[str, tuple[str, ...]] = {
+    "precision": get_args(Precision),
+    "batch_norm": get_args(BatchNormMode),
+    "best_metric": get_args(BestMetric),
+    "watched_metric": get_args(WatchedMetric),
+    "gradient_compression": get_args(Compression),
+    "placement": get_args(Placement),
+}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -42,10 +60,27 @@ class TrainConfig:
         precision: "bfloat16" autocasts the forward pass; "auto" does so where the CPU or GPU has
             it in hardware.
         batch_norm: "batch" normalises with each rank's batch, running statistics averaged over
-            ranks after every epoch; "frozen" keeps the statistics the weights came with, and makes
-            the loss curve independent of the number of ranks.
-        freeze_backbone: train the head only.
-        best_metric: what decides which epoch becomes the model.
+            ranks wherever they are used; "frozen" keeps the statistics the weights came with, and
+            makes the loss curve independent of the number of ranks.
+        freeze: "" trains everything, "backbone" the head only; a layer's name freezes everything
+            up to and including it.
+        unfreeze: (epoch, layer) pairs: from that epoch on only what lies up to the layer is frozen,
+            nothing for "".
+        feature_variants: augmentation variants whose frozen features are kept, so that later
+            epochs cost only the trained part.
+        best_metric: what decides which validation's weights become the model.
+        watched_metric: what a plateau schedule watches.
+        clipping: bounds on the gradient of the global batch.
+        ema_decay: of the moving average of the weights, which then is what is validated and kept;
+            0 is none.
+        stopping: what ends the run before its last epoch.
+        validate_every, checkpoint_every, summarise_every: triggers; the run's end is always
+            validated and kept.
+        keep_checkpoints: how many of the last ones, besides the best.
+        gradient_compression: what gradients are rounded to on their way between ranks.
+        placement: "whole" keeps all images on every host, "part" a share that changes every epoch.
+        compile: run the network through torch.compile.
+        histograms: let summaries hold histograms of the parameters.
     """
 
     architecture: str
@@ -59,23 +94,48 @@ class TrainConfig:
     dropout: float = 0.2
     precision: Precision = "auto"
     batch_norm: BatchNormMode = "batch"
-    freeze_backbone: bool = False
+    freeze: str = ""
+    unfreeze: tuple[tuple[int, str], ...] = ()
+    feature_variants: int = 4
     best_metric: BestMetric = "valid_loss"
+    watched_metric: WatchedMetric = "valid_loss"
+    clipping: Clipping = field(default_factory=Clipping)
+    ema_decay: float = 0.0
+    stopping: Stopping = field(default_factory=Stopping)
+    validate_every: Every = _EVERY_EPOCH
+    checkpoint_every: Every = _EVERY_EPOCH
+    summarise_every: Every = _EVERY_20_STEPS
+    keep_checkpoints: int = 2
+    gradient_compression: Compression = "none"
+    placement: Placement = "whole"
+    compile: bool = False
+    histograms: bool = False
     seed: int = 0
 
     def __post_init__(self) -> None:
-        require(self.max_epochs > 0, "max_epochs", "a positive number of epochs", self.max_epochs)
-        require(self.global_batch_size > 0, "global_batch_size", "positive", self.global_batch_size)
+        for name in (
+            "max_epochs",
+            "global_batch_size",
+            "keep_checkpoints",
+            "feature_variants",
+        ):
+            require(getattr(self, name) > 0, name, "positive", getattr(self, name))
         require(0 <= self.dropout < 1, "dropout", "in [0, 1)", self.dropout)
+        require(0 <= self.ema_decay < 1, "ema_decay", "in [0, 1)", self.ema_decay)
         require(len(self.outputs) > 0, "outputs", "at least one name", self.outputs)
         require(self.seed >= 0, "seed", "zero or more", self.seed)
-        for name, allowed in (
-            ("precision", ("auto", "float32", "bfloat16")),
-            ("batch_norm", ("batch", "frozen")),
-            ("best_metric", ("valid_loss", "valid_mean_auroc")),
-        ):
+        epochs = [epoch for epoch, _ in self.unfreeze]
+        rising = epochs == sorted(set(epochs)) and all(epoch > 0 for epoch in epochs)
+        require(rising, "unfreeze", "pairs of a rising epoch from 1 and a layer", self.unfreeze)
+        for name, allowed in _CHOICES.items():
             value = getattr(self, name)
             require(value in allowed, name, f"one of {', '.join(allowed)}", value)
+
+    @property
+    def needs_clock(self) -> bool:
+        """Whether ranks must agree on the time in every step."""
+        triggers = (self.validate_every, self.checkpoint_every)
+        return self.stopping.needs_clock or any(trigger.needs_clock for trigger in triggers)
 
     def with_max_epochs(self, max_epochs: int) -> "TrainConfig":
         """The same run, longer or shorter."""
@@ -83,21 +143,18 @@ class TrainConfig:
 
     def to_json(self) -> dict[str, Any]:
         """A JSON object that `from_json` reads."""
+        plain = {name: getattr(self, name) for name in self.__dataclass_fields__}
         return {
-            "architecture": self.architecture,
+            **plain,
             "outputs": list(self.outputs),
             "preprocessing": self.preprocessing.to_json(),
             "schedule": schedule_to_json(self.schedule),
             "optimizer": optimizer_to_json(self.optimizer),
             "loss": loss_to_json(self.loss),
-            "max_epochs": self.max_epochs,
-            "global_batch_size": self.global_batch_size,
-            "dropout": self.dropout,
-            "precision": self.precision,
-            "batch_norm": self.batch_norm,
-            "freeze_backbone": self.freeze_backbone,
-            "best_metric": self.best_metric,
-            "seed": self.seed,
+            "clipping": clipping_to_json(self.clipping),
+            "stopping": self.stopping.to_json(),
+            "unfreeze": [list(pair) for pair in self.unfreeze],
+            **{name: getattr(self, name).to_json() for name in _TRIGGERS},
         }
 
     @staticmethod
@@ -106,13 +163,23 @@ class TrainConfig:
         known = set(TrainConfig.__dataclass_fields__)
         unknown = sorted(set(value) - known)
         require(not unknown, "training configuration", f"made of {sorted(known)}", unknown)
-        return TrainConfig(
-            **{
-                **cast(dict[str, Any], value),
-                "outputs": tuple(value["outputs"]),
-                "preprocessing": Chain.from_json(value["preprocessing"]),
-                "schedule": schedule_from_json(value["schedule"]),
-                "optimizer": optimizer_from_json(value["optimizer"]),
-                "loss": loss_from_json(value["loss"]),
-            }
-        )
+        read = dict(value)
+        for name, reader in _READERS.items():
+            if name in read:
+                read[name] = reader(read[name])
+        return TrainConfig(**cast(Any, read))
+
+
+_TRIGGERS = ("validate_every", "checkpoint_every", "summarise_every")
+
+_READERS: Mapping[str, Callable[[Any], Any]] = {
+    "outputs": tuple,
+    "preprocessing": Chain.from_json,
+    "schedule": schedule_from_json,
+    "optimizer": optimizer_from_json,
+    "loss": loss_from_json,
+    "clipping": clipping_from_json,
+    "stopping": Stopping.from_json,
+    "unfreeze": lambda pairs: tuple((epoch, layer) for epoch, layer in pairs),
+    **dict.fromkeys(_TRIGGERS, Every.from_json),
+}

@@ -1,27 +1,31 @@
-"""What happened epoch by epoch: frozen records that print, plot, resume and drive the schedule."""
+"""What a run measured, validation by validation: frozen records that print, plot and resume."""
 
+import math
 from collections.abc import Iterator, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any, Literal
 
 from hilum.optim import Measurement
 
-__all__ = ["BestMetric", "EpochRecord", "History"]
+__all__ = ["BestMetric", "EpochRecord", "History", "WatchedMetric"]
 
 BestMetric = Literal["valid_loss", "valid_mean_auroc"]
+WatchedMetric = Literal["valid_loss", "train_loss", "valid_mean_auroc"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EpochRecord:
-    """One epoch.
+    """One validation and the steps since the one before; by default that is one epoch.
 
     Attributes:
-        epoch: counted from 0. step: optimizer steps taken so far, this epoch included.
-        train_loss: mean over all known labels of the epoch, while the weights move.
-        valid_loss, valid_mean_auroc: on the whole validation split after the epoch; None without
-            one, and for the AUC where no finding has both label values.
-        lr: the learning rate of the epoch's last step.
+        epoch: counted from 0. step: optimizer steps taken so far in the run.
+        train_loss: mean over all known labels since the last record, while the weights move.
+        valid_loss, valid_mean_auroc: on the whole validation split; None without one, and for the
+            AUC where no finding has both label values.
+        valid_auroc: one AUC per output, None where undefined; empty without validation.
+        lr: the learning rate of the last step.
         images_per_s: training images per second, all ranks together, validation not counted.
+        seconds: since the last record, validation included.
     """
 
     epoch: int
@@ -29,16 +33,33 @@ class EpochRecord:
     train_loss: float
     valid_loss: float | None
     valid_mean_auroc: float | None
+    valid_auroc: tuple[float | None, ...] = ()
     lr: float
     images_per_s: float
     seconds: float
 
+    def cost(self, metric: WatchedMetric) -> float | None:
+        """The metric as something to minimise, or None where it was not measured.
+
+        A validation loss that was not measured is replaced by the training loss.
+        """
+        if metric == "valid_mean_auroc":
+            return None if self.valid_mean_auroc is None else -self.valid_mean_auroc
+        if metric == "train_loss" or self.valid_loss is None:
+            return self.train_loss
+        return self.valid_loss
+
 
 @dataclass(frozen=True, slots=True)
 class History:
-    """All epochs so far, oldest first."""
+    """All records so far, oldest first.
+
+    Attributes:
+        stopped: why the run ended; empty while it may go on.
+    """
 
     epochs: tuple[EpochRecord, ...] = ()
+    stopped: str = ""
 
     def __len__(self) -> int:
         return len(self.epochs)
@@ -47,39 +68,59 @@ class History:
         return iter(self.epochs)
 
     def append(self, record: EpochRecord) -> "History":
-        """Return the history with one more epoch."""
-        return History((*self.epochs, record))
+        """Return the history with one more record."""
+        return replace(self, epochs=(*self.epochs, record))
 
-    def measurements(self) -> list[Measurement]:
-        """What a plateau schedule watches: validation loss, or training loss without validation."""
+    def ended(self, reason: str) -> "History":
+        """Return the history with why the run ended."""
+        return replace(self, stopped=reason)
+
+    def measurements(self, metric: WatchedMetric = "valid_loss") -> list[Measurement]:
+        """What a plateau schedule watches; lower is better, so a mean AUC counts as 1 - AUC.
+
+        Where it was not measured, validation loss and then training loss stand in for it.
+        """
         return [
-            Measurement(
-                step=record.step,
-                value=record.train_loss if record.valid_loss is None else record.valid_loss,
-            )
-            for record in self.epochs
+            Measurement(step=record.step, value=_watched(record, metric)) for record in self.epochs
         ]
 
     def best(self, metric: BestMetric = "valid_loss") -> EpochRecord | None:
-        """The epoch to keep: the best by the metric; by training loss where none was measured."""
+        """The record to keep: the best by the metric; by training loss where none was measured."""
         if not self.epochs:
             return None
-        return max(self.epochs, key=_auroc_merit if metric == "valid_mean_auroc" else _loss_merit)
+        return min(self.epochs, key=lambda record: _rank(record, metric))
 
     def to_json(self) -> dict[str, Any]:
-        """A JSON object with one entry per epoch."""
-        return {"epochs": [asdict(record) for record in self.epochs]}
+        """A JSON object with one entry per record."""
+        return {"epochs": [asdict(record) for record in self.epochs], "stopped": self.stopped}
 
     @staticmethod
     def from_json(value: Mapping[str, Any]) -> "History":
         """Read what `to_json` wrote."""
-        return History(tuple(EpochRecord(**record) for record in value["epochs"]))
+        return History(
+            tuple(
+                EpochRecord(**{**record, "valid_auroc": tuple(record.get("valid_auroc", ()))})
+                for record in value["epochs"]
+            ),
+            value.get("stopped", ""),
+        )
 
 
-def _loss_merit(record: EpochRecord) -> float:
-    return -(record.train_loss if record.valid_loss is None else record.valid_loss)
+def _watched(record: EpochRecord, metric: WatchedMetric) -> float:
+    cost = record.cost(metric)
+    if cost is None:
+        cost = record.cost("valid_loss")
+        assert cost is not None, "there is always a training loss"
+        return cost
+    return 1.0 + cost if metric == "valid_mean_auroc" else cost
 
 
-def _auroc_merit(record: EpochRecord) -> tuple[bool, float, float]:
-    auroc = record.valid_mean_auroc
-    return (auroc is not None, auroc if auroc is not None else 0.0, _loss_merit(record))
+def _rank(record: EpochRecord, metric: BestMetric) -> tuple[bool, float, float]:
+    """Sort key: measured before unmeasured, then by the metric, then by loss; NaN comes last."""
+    cost, loss = record.cost(metric), record.cost("valid_loss")
+    assert loss is not None
+    return (cost is None, _finite(cost or 0.0), _finite(loss))
+
+
+def _finite(value: float) -> float:
+    return math.inf if math.isnan(value) else value

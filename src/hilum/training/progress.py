@@ -4,6 +4,7 @@ Rank 0 rewrites it at most once per interval; whoever wants to know reads it: th
 display, a second terminal, a script. No socket, no port, nothing to authenticate or clean up.
 """
 
+import logging
 import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
@@ -12,6 +13,8 @@ from hilum import storage
 
 __all__ = ["Progress", "ProgressWriter", "read_progress"]
 
+logger = logging.getLogger(__name__)
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Progress:
@@ -19,6 +22,7 @@ class Progress:
 
     Attributes:
         phase: "training", "validating" or "done".
+        warning: what the user should know now, such as storage that cannot be written.
         epoch: counted from 0. step: steps done in this epoch, of num_steps.
         loss: mean training loss of the epoch so far.
         seconds_left: estimate to the end of the last epoch; None before there is one.
@@ -33,23 +37,29 @@ class Progress:
     loss: float | None = None
     lr: float | None = None
     seconds_left: float | None = None
+    warning: str = ""
 
 
 @dataclass(slots=True)
 class ProgressWriter:
-    """Writes progress to `RUN/progress.json`, at most every `interval_s` unless forced."""
+    """Writes progress to `RUN/progress.json`; `is_due` every `interval_s`."""
 
     run_directory: str
     interval_s: float = 0.5
     clock: Callable[[], float] = time.monotonic
     _last_s: float = float("-inf")
 
-    def write(self, progress: Progress, *, force: bool = False) -> None:
-        """Publish; skipped when the last one is younger than the interval."""
-        now = self.clock()
-        if force or now - self._last_s >= self.interval_s:
-            self._last_s = now
+    def is_due(self) -> bool:
+        """Whether the interval is over."""
+        return self.clock() - self._last_s >= self.interval_s
+
+    def write(self, progress: Progress) -> None:
+        """Publish. Where storage cannot be written, nothing: a run does not end for its display."""
+        self._last_s = self.clock()
+        try:
             storage.write_json(storage.join(self.run_directory, "progress.json"), asdict(progress))
+        except Exception as error:
+            logger.warning("progress not written: %s: %s", type(error).__name__, error)
 
 
 def read_progress(run_directory: str) -> Progress | None:

@@ -8,10 +8,10 @@ The worker knows torch.distributed and files; it knows nothing of Spark.
 """
 
 import hashlib
-import logging
 from collections.abc import Mapping
+from contextlib import ExitStack
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
 import torch
 from safetensors.torch import load as load_tensors
@@ -19,19 +19,19 @@ from safetensors.torch import save as save_tensors
 from torch import nn
 
 from hilum import storage
-from hilum.errors import InvalidValueError
+from hilum.errors import InvalidValueError, TrainingError
 from hilum.models import create_model
-from hilum.training.checkpoint import load_checkpoint, restore_optimizer, save_checkpoint
-from hilum.training.config import TrainConfig
-from hilum.training.history import History
-from hilum.training.loop import Rank, prepare_rank, train_epoch
-from hilum.training.progress import Progress, ProgressWriter
+from hilum.training.checkpoint import Checkpoint, load_checkpoint, restore_optimizer
+from hilum.training.config import Precision, TrainConfig
+from hilum.training.keeper import CheckpointKeeper
+from hilum.training.loop import Rank, prepare_rank, settle_buckets
+from hilum.training.progress import ProgressWriter
 from hilum.training.shards import ImageCache, open_cache
-from hilum.training.world import World
+from hilum.training.steps import Run, Watchers, train
+from hilum.training.summaries import open_observers
+from hilum.training.world import World, all_reduce_sum
 
 __all__ = ["TrainJob", "prepare_run", "train_worker"]
-
-logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -73,29 +73,20 @@ def train_worker(world: World, run_directory: str) -> str:
             "the training split must hold images. Got none. "
             'Hint: the column named by splitCol needs rows with the value "train".'
         )
-    rank, history = _start(world, job.config, cache, run_directory)
-    writer = ProgressWriter(run_directory)
-
-    def report(progress: Progress) -> None:
-        if world.is_leader:
-            writer.write(progress)
-
-    while len(history) < job.config.max_epochs:
-        history = history.append(train_epoch(rank, history, report))
-        if world.is_leader:
-            save_checkpoint(
-                run_directory,
-                rank.model.state_dict(),
-                rank.optimizer,
-                history,
-                job.config.best_metric,
-            )
-            storage.write_json(storage.join(run_directory, "history.json"), history.to_json())
-            logger.info("epoch=%d record=%s", len(history) - 1, history.epochs[-1])
-    if world.is_leader:
-        last = Progress(phase="done", epoch=len(history) - 1, max_epochs=job.config.max_epochs)
-        writer.write(last, force=True)
+    rank, run = _start(world, job.config, cache, run_directory)
+    with ExitStack() as stack:
+        train(rank, run, _watchers(world, run_directory, job.config, stack))
     return weights_digest(rank.model)
+
+
+def _watchers(world: World, run_directory: str, config: TrainConfig, stack: ExitStack) -> Watchers:
+    if not world.is_leader:
+        return Watchers()
+    observers = open_observers(run_directory, config)
+    for observer in observers:
+        stack.callback(observer.close)
+    keeper = stack.enter_context(CheckpointKeeper(run_directory, config.keep_checkpoints))
+    return Watchers(keeper=keeper, progress=ProgressWriter(run_directory), observers=observers)
 
 
 def weights_digest(model: nn.Module) -> str:
@@ -108,14 +99,43 @@ def weights_digest(model: nn.Module) -> str:
 
 def _start(
     world: World, config: TrainConfig, cache: ImageCache, run_directory: str
-) -> tuple[Rank, History]:
+) -> tuple[Rank, Run]:
     model = create_model(config.architecture, len(config.outputs), dropout=config.dropout)
     checkpoint = load_checkpoint(run_directory)
+    _agree_on_start(world, -1 if checkpoint is None else checkpoint.step)
     if checkpoint is None:
         initial = storage.read_bytes(storage.join(run_directory, "initial.safetensors"))
         model.load_state_dict(load_tensors(initial))
-        return prepare_rank(world, config, cache, model), History()
-    model.load_state_dict(dict(checkpoint.weights))
-    rank = prepare_rank(world, config, cache, model)
-    restore_optimizer(rank.optimizer, checkpoint.optimizer)
-    return rank, checkpoint.history
+        rank, run = prepare_rank(world, config, cache, model), Run()
+    else:
+        model.load_state_dict(dict(checkpoint.weights))
+        rank = prepare_rank(world, config, cache, model, cast(Precision, checkpoint.computed_in))
+        restore_optimizer(rank.optimizer, checkpoint.optimizer, checkpoint.group_state)
+        run = _continued(rank, checkpoint)
+    run.own_loss = run.own_loss.to(rank.device)
+    settle_buckets(rank)
+    return rank, run
+
+
+def _continued(rank: Rank, checkpoint: Checkpoint) -> Run:
+    if rank.average is not None:
+        rank.average.module.load_state_dict(dict(checkpoint.average or checkpoint.weights))
+        rank.average.n_averaged.fill_(checkpoint.step + 1)
+    return Run(
+        history=checkpoint.history,
+        step=checkpoint.step,
+        totals=checkpoint.totals,
+        trained_s=checkpoint.trained_s,
+        images=checkpoint.images,
+        seconds=checkpoint.seconds,
+    )
+
+
+def _agree_on_start(world: World, step: int) -> None:
+    """Storage that shows ranks different checkpoints would train different networks."""
+    mean = float(all_reduce_sum(torch.tensor(float(step)), world)) / world.num_ranks
+    if mean != step:
+        raise TrainingError(
+            f"all ranks must start from the same checkpoint. Got step {step} on rank {world.rank}, "
+            f"{mean:g} on average. Hint: the run directory must be storage that all hosts share."
+        )
