@@ -8,7 +8,16 @@ from hypothesis import strategies as st
 from torch.nn import functional
 
 from hilum.errors import InvalidValueError
-from hilum.optim import BCEWithLogits, CrossEntropy, loss_from_json, loss_to_json, mean_loss
+from hilum.optim import (
+    AsymmetricLoss,
+    BCEWithLogits,
+    CrossEntropy,
+    FocalLoss,
+    loss_from_json,
+    loss_of,
+    loss_to_json,
+    mean_loss,
+)
 
 NAN = math.nan
 
@@ -30,20 +39,31 @@ def test_bce_is_torchs_when_all_labels_are_known(pos_weight):
     torch.testing.assert_close(mean_loss(loss, logits, labels), expected)
 
 
+WEIGHTED = [
+    BCEWithLogits(),
+    BCEWithLogits(pos_weight=(2.0, 3.0, 0.5), finding_weights=(0.01, 2.0, 1.0)),
+    BCEWithLogits(label_smoothing=0.2, finding_weights=(1.0, 2.0, 3.0)),
+    FocalLoss(finding_weights=(0.01, 2.0, 1.0)),
+    AsymmetricLoss(finding_weights=(0.01, 2.0, 1.0), label_smoothing=0.1),
+]
+
+
 @settings(deadline=None, max_examples=40)
-@given(st.lists(st.sampled_from([0.0, 1.0, NAN]), min_size=12, max_size=12))
-def test_unknown_labels_neither_count_nor_teach(flat):
+@given(
+    st.lists(st.sampled_from([0.0, 1.0, NAN]), min_size=12, max_size=12), st.sampled_from(WEIGHTED)
+)
+def test_unknown_labels_neither_count_nor_teach(flat, loss):
     labels = torch.tensor(flat).reshape(4, 3)
     known = ~labels.isnan()
     logits = some_logits(4, 3).requires_grad_()
-    loss = BCEWithLogits()
     mean = mean_loss(loss, logits, labels)
     mean.backward()
-    assert loss.weights(labels).sum() == known.sum()
+    assert ((loss.weights(labels) > 0) == known).all()
     assert (loss.elementwise(logits, labels)[~known] == 0).all()
     assert (logits.grad[~known] == 0).all()
     if known.any():
-        expected = functional.binary_cross_entropy_with_logits(logits[known], labels[known])
+        terms, weights = loss.elementwise(logits, labels.nan_to_num()), loss.weights(labels)
+        expected = terms[known].sum() / weights.sum()
         torch.testing.assert_close(mean, expected)
         (expected_grad,) = torch.autograd.grad(expected, logits)
         torch.testing.assert_close(logits.grad, expected_grad)
@@ -53,21 +73,21 @@ def test_unknown_labels_neither_count_nor_teach(flat):
 
 @pytest.mark.parametrize("wild", [NAN, math.inf, -math.inf, 1e30])
 def test_a_wild_logit_at_an_unknown_label_gives_a_zero_gradient(wild):
-    logits = torch.tensor([[wild, 0.5]], requires_grad=True)
-    mean_loss(BCEWithLogits(), logits, torch.tensor([[NAN, 1.0]])).backward()
-    assert logits.grad[0, 0] == 0
-    assert logits.grad[0, 1].isfinite()
+    for loss in (BCEWithLogits(), FocalLoss(gamma=0.5), AsymmetricLoss(gamma_negative=0.5)):
+        logits = torch.tensor([[wild, 0.5]], requires_grad=True)
+        mean_loss(loss, logits, torch.tensor([[NAN, 1.0]])).backward()
+        assert logits.grad[0, 0] == 0
+        assert logits.grad[0, 1].isfinite()
     logits = torch.tensor([[wild, 0.5], [0.0, 1.0]], requires_grad=True)
     mean_loss(CrossEntropy(), logits, torch.tensor([NAN, 1.0])).backward()
     assert (logits.grad[0] == 0).all()
     assert logits.grad[1].isfinite().all()
 
 
-@given(st.integers(1, 7))
-def test_shares_of_a_batch_add_up_to_its_mean(cut):
+@given(st.integers(1, 7), st.sampled_from(WEIGHTED))
+def test_shares_of_a_batch_add_up_to_its_mean(cut, loss):
     logits, labels = some_logits(8, 3), some_labels(8, 3)
     labels[2, 1] = labels[7, 0] = NAN
-    loss = BCEWithLogits(pos_weight=(2.0, 3.0, 4.0))
     shares = [(logits[:cut], labels[:cut]), (logits[cut:], labels[cut:])]
     total = sum(loss.elementwise(*share).sum() for share in shares)
     weight = sum(loss.weights(labels).sum() for _, labels in shares)
@@ -108,12 +128,32 @@ def test_labels_of_another_shape_are_refused():
 
 
 @pytest.mark.parametrize(
-    "loss", [BCEWithLogits(), BCEWithLogits(pos_weight=(1.0, 20.0)), CrossEntropy()]
+    "loss",
+    [
+        BCEWithLogits(),
+        BCEWithLogits(pos_weight=(1.0, 20.0), finding_weights=(2.0, 1.0), label_smoothing=0.1),
+        FocalLoss(gamma=1.5, alpha=None, finding_weights=(2.0, 1.0)),
+        AsymmetricLoss(gamma_positive=1.0, margin=0.0, label_smoothing=0.05),
+        CrossEntropy(),
+        CrossEntropy(class_weights=(1.0, 2.0), label_smoothing=0.1),
+    ],
 )
 def test_a_loss_survives_json(loss):
     assert loss_from_json(json.loads(json.dumps(loss_to_json(loss)))) == loss
 
 
 def test_an_unknown_loss_is_refused_with_the_known_ones():
-    with pytest.raises(InvalidValueError, match="BCEWithLogits, CrossEntropy"):
+    with pytest.raises(InvalidValueError, match=r"BCEWithLogits, FocalLoss, .*CrossEntropy"):
         loss_from_json({"type": "Hinge"})
+
+
+def test_a_loss_goes_by_name_or_json():
+    assert loss_of("bce") == BCEWithLogits()
+    wanted = FocalLoss(gamma=1.0, alpha=None)
+    assert loss_of(json.dumps(loss_to_json(wanted))) == wanted
+
+
+@pytest.mark.parametrize("text", ["hinge", "", "{", '{"type": "CrossEntropy"}', "3"])
+def test_what_is_no_loss_of_findings_is_refused(text):
+    with pytest.raises(InvalidValueError, match=r"loss must be one of .*bce, focal, asymmetric"):
+        loss_of(text)

@@ -6,7 +6,13 @@ import torch
 from torch import nn
 
 from hilum.errors import InvalidValueError
-from hilum.optim import OptimizerSpec, optimizer_from_json, optimizer_to_json, set_lr
+from hilum.optim import (
+    LayerRule,
+    OptimizerSpec,
+    optimizer_from_json,
+    optimizer_to_json,
+    set_lr,
+)
 
 HEAD = ("2.weight", "2.bias")
 
@@ -50,6 +56,14 @@ def assert_same_parameters(ours, reference):
         (
             OptimizerSpec(name="sgd", momentum=0.9, weight_decay=0.1, decay_norms_and_biases=True),
             lambda p: torch.optim.SGD(p, lr=0.01, momentum=0.9, weight_decay=0.1),
+        ),
+        (
+            OptimizerSpec(name="sgd", momentum=0.9, nesterov=True),
+            lambda p: torch.optim.SGD(p, lr=0.01, momentum=0.9, nesterov=True),
+        ),
+        (
+            OptimizerSpec(name="sgd", momentum=0.9, dampening=0.9),
+            lambda p: torch.optim.SGD(p, lr=0.01, momentum=0.9, dampening=0.9),
         ),
     ],
 )
@@ -170,6 +184,9 @@ def test_memory_order_of_gradients_and_saved_moments_does_not_matter(spec):
         OptimizerSpec(),
         OptimizerSpec(name="adamw", weight_decay=0.05, head_weight_decay=0.0, betas=(0.9, 0.99)),
         OptimizerSpec(name="sgd", momentum=0.9, head_lr_factor=10.0, decay_norms_and_biases=True),
+        OptimizerSpec(name="sgd", momentum=0.9, nesterov=True, layer_decay=0.7),
+        OptimizerSpec(name="lars", momentum=0.9, trust_coefficient=0.01),
+        OptimizerSpec(name="lamb", layer_rules=(LayerRule(pattern="0.*", lr_factor=0.1),)),
     ],
 )
 def test_a_specification_survives_json(spec):
@@ -187,6 +204,16 @@ def test_a_specification_survives_json(spec):
         ({"name": "sgd", "momentum": 1.0}, "momentum"),
         ({"name": "sgd", "betas": (0.5, 0.5)}, "betas"),
         ({"betas": (0.9, 1.0)}, "betas"),
+        ({"name": "lars", "betas": (0.5, 0.5)}, "betas"),
+        ({"name": "sgd", "nesterov": True}, "nesterov"),
+        ({"name": "sgd", "momentum": 0.9, "dampening": 0.1, "nesterov": True}, "nesterov"),
+        ({"name": "sgd", "dampening": 0.1}, "dampening"),
+        ({"name": "sgd", "momentum": 0.9, "dampening": 1.5}, "dampening"),
+        ({"name": "lamb", "momentum": 0.9}, "momentum"),
+        ({"trust_coefficient": 0.1}, "trust_coefficient"),
+        ({"name": "lars", "trust_coefficient": 0.0}, "trust_coefficient"),
+        ({"layer_decay": 0.0}, "layer_decay"),
+        ({"layer_rules": ("0.*",)}, "layer_rules"),
     ],
 )
 def test_a_specification_that_makes_no_sense_is_refused(fields, parameter):
@@ -197,6 +224,11 @@ def test_a_specification_that_makes_no_sense_is_refused(fields, parameter):
 def test_a_head_that_does_not_exist_is_refused():
     with pytest.raises(InvalidValueError, match=r"head_names must be .* \['fc.weight'\]"):
         OptimizerSpec().build(small_network().named_parameters(), ["fc.weight"])
+
+
+def test_a_layer_rule_is_no_optimizer():
+    with pytest.raises(InvalidValueError, match="type must be OptimizerSpec"):
+        optimizer_from_json({"type": "LayerRule", "pattern": "0.*", "lr_factor": 0.1})
 
 
 def test_a_wholly_frozen_network_is_refused():

@@ -11,14 +11,12 @@ from hilum.optim.curves import (
     Polynomial,
     StepDecay,
 )
-from hilum.optim.losses import (
-    BCEWithLogits,
-    CrossEntropy,
-    Loss,
-    loss_from_json,
-    loss_to_json,
-    mean_loss,
-)
+from hilum.optim.finding_losses import AsymmetricLoss, BCEWithLogits, FocalLoss
+from hilum.optim.label_weights import class_weights, positive_weights
+from hilum.optim.layers import LayerRule, rule_from_text, rule_to_text
+from hilum.optim.loss import Loss, mean_loss, total_weight
+from hilum.optim.losses import LOSSES, CrossEntropy, loss_from_json, loss_of, loss_to_json
+from hilum.optim.named_schedules import SCHEDULES, Span, schedule_of
 from hilum.optim.optimizers import (
     OptimizerSpec,
     optimizer_from_json,
@@ -35,14 +33,20 @@ from hilum.optim.schedules import (
     warmup_then,
     warmup_then_plateau,
 )
+from hilum.optim.text_plot import text_plot
 
 __all__ = [
+    "LOSSES",
+    "SCHEDULES",
+    "AsymmetricLoss",
     "BCEWithLogits",
     "Clipping",
     "Constant",
     "Cosine",
     "CrossEntropy",
     "Exponential",
+    "FocalLoss",
+    "LayerRule",
     "LinearWarmup",
     "Loss",
     "Measurement",
@@ -54,19 +58,28 @@ __all__ = [
     "ReduceOnPlateau",
     "Schedule",
     "Sequential",
+    "Span",
     "StepDecay",
+    "class_weights",
     "clipping_from_json",
     "clipping_to_json",
     "loss_from_json",
+    "loss_of",
     "loss_to_json",
     "mean_loss",
     "optimizer_from_json",
     "optimizer_to_json",
     "paper_schedule",
+    "positive_weights",
+    "rule_from_text",
+    "rule_to_text",
     "schedule_from_json",
+    "schedule_of",
     "schedule_to_json",
     "set_lr",
     "simulate",
+    "text_plot",
+    "total_weight",
     "warmup_then",
     "warmup_then_plateau",
 ]

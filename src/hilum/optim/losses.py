@@ -1,92 +1,43 @@
-"""Losses as frozen values, one number per image and finding, with unknown labels left out.
+"""Cross-entropy of exclusive classes, losses by name, and all of them to JSON and back."""
 
-A loss comes in two halves, the terms and their weights, because a batch is spread over ranks whose
-shares differ: sum of terms / global sum of weights is the exact mean for any number of ranks.
-Unknown labels are NaN; their term, weight and gradient are 0.
-"""
-
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Protocol
+from types import MappingProxyType
+from typing import Any
 
 import torch
 from torch import Tensor
 from torch.nn import functional
 
-from hilum.errors import require
+from hilum.errors import InvalidValueError, require
+from hilum.optim.finding_losses import AsymmetricLoss, BCEWithLogits, FocalLoss
+from hilum.optim.loss import Loss, precise_logits
 from hilum.optim.serialization import from_json, to_json
 
-__all__ = [
-    "BCEWithLogits",
-    "CrossEntropy",
-    "Loss",
-    "loss_from_json",
-    "loss_to_json",
-    "mean_loss",
-]
-
-
-class Loss(Protocol):
-    """What the training loop minimises: sum of `elementwise` over sum of `weights`."""
-
-    def elementwise(self, logits: Tensor, labels: Tensor) -> Tensor:
-        """Return one term per label, 0 where the label is unknown; at least float32."""
-        ...
-
-    def weights(self, labels: Tensor) -> Tensor:
-        """Return 1.0 where the label is known and 0.0 where it is not, shaped like the terms."""
-        ...
+__all__ = ["LOSSES", "CrossEntropy", "loss_from_json", "loss_of", "loss_to_json"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class BCEWithLogits:
-    """Binary cross-entropy per finding, for logits and labels (N, F) with 0, 1 or NaN.
-
-    Attributes:
-        pos_weight: factor on the positive term of each finding, for rare ones; None is all 1.
-    """
-
-    pos_weight: tuple[float, ...] | None = None
-
-    def __post_init__(self) -> None:
-        positive = self.pos_weight is None or all(0 < w < float("inf") for w in self.pos_weight)
-        require(positive, "pos_weight", "positive numbers, one per finding", self.pos_weight)
-
-    def elementwise(self, logits: Tensor, labels: Tensor) -> Tensor:
-        """Return the terms (N, F)."""
-        require(
-            logits.ndim == 2 and logits.shape == labels.shape,
-            "labels",
-            f"of the logits' shape {tuple(logits.shape)}, (images, findings)",
-            tuple(labels.shape),
-        )
-        known = ~labels.isnan()
-        scores, weight = _scores(logits, known), None
-        if self.pos_weight is not None:
-            require(
-                len(self.pos_weight) == logits.shape[1],
-                "pos_weight",
-                f"{logits.shape[1]} numbers, one per finding",
-                self.pos_weight,
-            )
-            weight = torch.tensor(self.pos_weight, dtype=scores.dtype, device=scores.device)
-        targets = torch.where(known, labels, 0.0).to(scores.dtype)
-        terms = functional.binary_cross_entropy_with_logits(
-            scores, targets, pos_weight=weight, reduction="none"
-        )
-        return torch.where(known, terms, 0.0)
-
-    def weights(self, labels: Tensor) -> Tensor:
-        """Return the weights (N, F)."""
-        return (~labels.isnan()).float()
-
-
-@dataclass(frozen=True, slots=True)
 class CrossEntropy:
     """Cross-entropy of exclusive classes: logits (N, C), labels (N,) with a class number or NaN.
 
-    Class numbers are whole, from 0; as integers or, where NaN occurs, as floats.
+    Class numbers are whole, from 0; as integers or, where NaN occurs, as floats. For findings,
+    which occur together, take one of the others.
+
+    Attributes:
+        class_weights: weight of each class in the mean; None is all 1.
+        label_smoothing: share of every label that is spread evenly over all classes.
     """
+
+    class_weights: tuple[float, ...] | None = None
+    label_smoothing: float = 0.0
+
+    def __post_init__(self) -> None:
+        weights, smoothing = self.class_weights, self.label_smoothing
+        positive = weights is None or all(0 < weight < float("inf") for weight in weights)
+        require(positive, "class_weights", "positive numbers, one per class", weights)
+        require(0 <= smoothing < 1, "label_smoothing", "at least 0 and below 1", smoothing)
 
     def elementwise(self, logits: Tensor, labels: Tensor) -> Tensor:
         """Return the terms (N,)."""
@@ -97,18 +48,51 @@ class CrossEntropy:
             tuple(labels.shape),
         )
         known = ~labels.isnan()
-        targets = torch.where(known, labels, 0).long()
-        terms = functional.cross_entropy(_scores(logits, known[:, None]), targets, reduction="none")
+        scores = precise_logits(logits, known[:, None])
+        terms = functional.cross_entropy(
+            scores,
+            torch.where(known, labels, 0).long(),
+            weight=self._factors(scores),
+            label_smoothing=self.label_smoothing,
+            reduction="none",
+        )
         return torch.where(known, terms, 0.0)
 
     def weights(self, labels: Tensor) -> Tensor:
-        """Return the weights (N,)."""
-        return (~labels.isnan()).float()
+        """Return the weights (N,): those of the labels' classes."""
+        known = ~labels.isnan()
+        if self.class_weights is None:
+            return known.float()
+        factors = torch.tensor(self.class_weights, device=labels.device)
+        return torch.where(known, factors[torch.where(known, labels, 0).long()], 0.0)
+
+    def _factors(self, scores: Tensor) -> Tensor | None:
+        if self.class_weights is None:
+            return None
+        classes = scores.shape[1]
+        fits = len(self.class_weights) == classes
+        require(fits, "class_weights", f"{classes} numbers, one per class", self.class_weights)
+        return torch.tensor(self.class_weights, dtype=scores.dtype, device=scores.device)
 
 
-def mean_loss(loss: Loss, logits: Tensor, labels: Tensor) -> Tensor:
-    """Return the mean over known labels, a scalar; 0 if none is known."""
-    return loss.elementwise(logits, labels).sum() / loss.weights(labels).sum().clamp(min=1.0)
+def loss_of(text: str) -> Loss:
+    """Return the loss of findings that a name of `LOSSES` or a JSON object stands for.
+
+    Raises:
+        InvalidValueError: neither, or a loss of exclusive classes; the message lists the names.
+    """
+    if text in LOSSES:
+        return LOSSES[text]
+    names = ", ".join(LOSSES)
+    try:
+        loss = loss_from_json(json.loads(text))
+    except ValueError as error:
+        raise InvalidValueError(
+            f"loss must be one of {names}, or a loss as JSON. Got {text!r}: {error}"
+        ) from error
+    of_findings = not isinstance(loss, CrossEntropy)
+    require(of_findings, "loss", f"one of findings, which occur together: {names}", text)
+    return loss
 
 
 def loss_to_json(loss: Loss) -> dict[str, Any]:
@@ -125,14 +109,10 @@ def loss_from_json(data: object) -> Loss:
     return from_json(data, _KINDS)
 
 
-_KINDS: Mapping[str, type[Loss]] = {kind.__name__: kind for kind in (BCEWithLogits, CrossEntropy)}
+LOSSES: Mapping[str, Loss] = MappingProxyType(
+    {"bce": BCEWithLogits(), "focal": FocalLoss(), "asymmetric": AsymmetricLoss()}
+)
 
-
-def _scores(logits: Tensor, known: Tensor) -> Tensor:
-    """Return logits of at least float32, 0 where no label is known.
-
-    The log-sum-exp of bfloat16 logits has three digits. And a logit that overflowed would give
-    its unknown label the gradient 0 * NaN = NaN.
-    """
-    precise = logits.to(torch.promote_types(logits.dtype, torch.float32))
-    return torch.where(known, precise, 0.0)
+_KINDS: Mapping[str, type[Loss]] = {
+    kind.__name__: kind for kind in (BCEWithLogits, FocalLoss, AsymmetricLoss, CrossEntropy)
+}
