@@ -4,10 +4,12 @@ import pytest
 import torch
 from torch import nn
 
+from hilum.errors import InvalidValueError
 from hilum.models import (
+    BACKBONE,
     build_classifier,
-    freeze_backbone,
     freeze_batch_norm,
+    freeze_layers,
     head_names,
     set_train_mode,
 )
@@ -27,7 +29,7 @@ def model():
 
 
 def test_a_frozen_backbone_stays_as_it_is_while_the_head_learns(model):
-    freeze_backbone(model, "resnet18")
+    freeze_layers(model, "resnet18", BACKBONE)
     set_train_mode(model)
     before = copy.deepcopy(model.state_dict())
     train_once(model)
@@ -35,8 +37,56 @@ def test_a_frozen_backbone_stays_as_it_is_while_the_head_learns(model):
     assert changed == set(head_names("resnet18"))
 
 
+def trainable(model):
+    return {name.split(".")[0] for name, p in model.named_parameters() if p.requires_grad}
+
+
+@pytest.mark.parametrize(
+    ("layer", "learns"),
+    [
+        ("", {"conv1", "bn1", "layer1", "layer2", "layer3", "layer4", "fc"}),
+        ("conv1", {"bn1", "layer1", "layer2", "layer3", "layer4", "fc"}),
+        ("maxpool", {"layer1", "layer2", "layer3", "layer4", "fc"}),
+        ("layer3", {"layer4", "fc"}),
+        ("backbone", {"fc"}),
+    ],
+)
+def test_freezing_goes_up_to_and_includes_the_layer(model, layer, learns):
+    freeze_layers(model, "resnet18", layer)
+    assert trainable(model) == learns
+
+
+def test_a_dotted_name_freezes_up_to_the_middle_of_a_block(model):
+    freeze_layers(model, "resnet18", "layer3.0.bn1")
+    learns = [name for name, p in model.named_parameters() if p.requires_grad]
+    assert learns[0] == "layer3.0.conv2.weight"
+
+
+def test_freezing_less_lets_layers_learn_again(model):
+    freeze_layers(model, "resnet18", BACKBONE)
+    freeze_layers(model, "resnet18", "layer3")
+    assert trainable(model) == {"layer4", "fc"}
+
+
+def test_an_unknown_layer_is_refused_with_the_list_of_layers(model):
+    with pytest.raises(InvalidValueError, match=r"conv1, bn1, layer1, .*layer4\. Got 'layer9'"):
+        freeze_layers(model, "resnet18", "layer9")
+
+
+def test_the_layers_of_one_long_container_are_listed_by_its_parts():
+    densenet = build_classifier("densenet121", 2, weights="random")[0]
+    with pytest.raises(InvalidValueError, match=r"features\.denseblock1, features\.transition1"):
+        freeze_layers(densenet, "densenet121", "denseblock1")
+
+
+@pytest.mark.parametrize("layer", ["fc", "fc.1"])
+def test_freezing_the_head_too_is_refused(model, layer):
+    with pytest.raises(InvalidValueError, match="nothing would learn"):
+        freeze_layers(model, "resnet18", layer)
+
+
 def test_no_backward_runs_through_a_frozen_backbone(model):
-    freeze_backbone(model, "resnet18")
+    freeze_layers(model, "resnet18", BACKBONE)
     reached = []
     model.layer4.register_full_backward_hook(lambda *_: reached.append("layer4"))
     set_train_mode(model)
@@ -45,7 +95,7 @@ def test_no_backward_runs_through_a_frozen_backbone(model):
 
 
 def test_frozen_features_are_the_same_every_time_while_dropout_before_the_head_works(model):
-    freeze_backbone(model, "resnet18")
+    freeze_layers(model, "resnet18", BACKBONE)
     set_train_mode(model)
     features = []
     model.fc.register_forward_pre_hook(lambda _, inputs: features.append(inputs[0]))

@@ -12,23 +12,36 @@ from hilum.errors import require
 from hilum.models.architectures import Architecture
 from hilum.models.transfer import head_names
 
-__all__ = ["freeze_backbone", "freeze_batch_norm", "freeze_layers", "set_train_mode"]
+__all__ = ["BACKBONE", "freeze_batch_norm", "freeze_layers", "set_train_mode"]
+
+BACKBONE = "backbone"
+"""The name that stands for everything before the head."""
 
 _BATCH_NORMS = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d, nn.SyncBatchNorm)
 
 
-def freeze_backbone(model: nn.Module, architecture: Architecture | str) -> None:
-    """Freeze everything but the head; follow with `set_train_mode` instead of `model.train()`."""
-    head = set(head_names(architecture))
+def freeze_layers(model: nn.Module, architecture: Architecture | str, layer: str) -> None:
+    """Freeze a network up to and including a layer, and let everything after it learn.
+
+    "Up to" follows the order in which the layers are registered, which is the order of the forward
+    pass in the networks of torchvision and timm. Follow with `set_train_mode` instead of
+    `model.train()`.
+
+    Args:
+        model: a network of `create_model`, whatever is frozen in it now.
+        architecture: what it is a network of.
+        layer: "" freezes nothing; "backbone" all but the head; else the dotted name of a module.
+
+    Raises:
+        InvalidValueError: no such layer, or one behind which nothing is left to learn.
+    """
+    head = head_names(architecture)
+    if layer == BACKBONE:
+        frozen = {name for name, _ in model.named_parameters()} - set(head)
+    else:
+        frozen = _parameters_up_to(model, layer, head)
     for name, parameter in model.named_parameters():
-        parameter.requires_grad_(name in head)
-
-
-def freeze_layers(model: nn.Module, architecture: Architecture | str, freeze: str) -> None:
-    """Freeze nothing ("") or everything but the head ("backbone")."""
-    require(freeze in ("", "backbone"), "freeze", "empty or backbone", freeze)
-    if freeze:
-        freeze_backbone(model, architecture)
+        parameter.requires_grad_(name not in frozen)
 
 
 def freeze_batch_norm(model: nn.Module) -> None:
@@ -54,3 +67,48 @@ def set_train_mode(model: nn.Module) -> None:
             module.training = any(parameter.requires_grad for parameter in module.parameters())
         else:
             module.training = next_trains
+
+
+def _parameters_up_to(model: nn.Module, layer: str, head: tuple[str, str]) -> set[str]:
+    if layer == "":
+        return set()
+    modules = [name for name, _ in model.named_modules()]
+    require(
+        layer in modules,
+        "freeze",
+        f"'', '{BACKBONE}' or a layer of the network, such as {', '.join(_main_layers(model))}",
+        layer,
+        hint="a dotted name goes deeper, as in layer3.0",
+    )
+    # Modules come in registration order, each before its parts.
+    last = max(index for index, name in enumerate(modules) if f"{name}.".startswith(f"{layer}."))
+    frozen = {
+        f"{name}.{own}" if name else own
+        for name in modules[: last + 1]
+        for own, _ in model.get_submodule(name).named_parameters(recurse=False)
+    }
+    left = [name for name, _ in model.named_parameters() if name not in frozen]
+    require(
+        any(name in left for name in head),
+        "freeze",
+        "a layer before the head, or nothing would learn",
+        layer,
+        hint=f"'{BACKBONE}' freezes all but the head",
+    )
+    return frozen
+
+
+def _main_layers(model: nn.Module) -> list[str]:
+    """Names a person would freeze up to: the children with parameters, one level into containers.
+
+    A network of one long container (DenseNet's `features`) is listed by the parts of that.
+    """
+    names = []
+    for name, child in model.named_children():
+        parts = [part for part, _ in child.named_children()]
+        opened = isinstance(child, nn.Sequential) and not all(part.isdigit() for part in parts)
+        inside = [(f"{name}.{part}", module) for part, module in child.named_children()]
+        for path, module in inside if opened else [(name, child)]:
+            if any(True for _ in module.parameters()):
+                names.append(path)
+    return names[:-1]  # the head comes last

@@ -13,6 +13,7 @@ from hilum.preprocessing.augmentation import (
 from hilum.preprocessing.chain import Chain
 from hilum.preprocessing.geometry import CenterCrop, GreyToRGB, Resize
 from hilum.preprocessing.normalize import IMAGENET_MEAN, IMAGENET_STD, ChannelNormalize
+from hilum.preprocessing.one_channel import OneChannel, one_channel
 from hilum.preprocessing.randomness import uniform_draws
 from hilum.preprocessing.ready_chains import paper_chain, radiograph_chain
 from hilum.preprocessing.transform import RandomTransform, Shape, Step, Transform
@@ -24,6 +25,7 @@ __all__ = [
     "Chain",
     "ChannelNormalize",
     "GreyToRGB",
+    "OneChannel",
     "RandomBrightness",
     "RandomCrop",
     "RandomHorizontalFlip",
@@ -33,6 +35,7 @@ __all__ = [
     "Shape",
     "Step",
     "Transform",
+    "one_channel",
     "paper_chain",
     "radiograph_chain",
     "uniform_draws",
