@@ -6,6 +6,7 @@
     ├── MissingDependencyError           a package, program or file that must be installed is not
     ├── ChecksumError                    stored bytes are not the bytes that were written
     └── TrainingError                    a rank failed; carries rank, host and traceback
+        └── RankLostError                a rank was lost: its process, host or connection is gone
 
 Users get these; programming mistakes are plain asserts.
 """
@@ -15,6 +16,7 @@ __all__ = [
     "HilumError",
     "InvalidValueError",
     "MissingDependencyError",
+    "RankLostError",
     "RejectedImageError",
     "TrainingError",
     "require",
@@ -55,6 +57,19 @@ class RejectedImageError(HilumError):
 
 class TrainingError(HilumError):
     """A rank failed. The message holds rank, host and the traceback as it happened there."""
+
+
+class RankLostError(TrainingError):
+    """A rank was lost, through no fault of the code it ran: another attempt may succeed.
+
+    `task` is the launcher's number of the lost task (a Spark partition), None where unknown;
+    `host` is where it ran, "" where unknown.
+    """
+
+    def __init__(self, message: str, *, task: int | None = None, host: str = "") -> None:
+        super().__init__(message)
+        self.task = task
+        self.host = host
 
 
 def require(holds: bool, parameter: str, rule: str, value: object, hint: str = "") -> None:

@@ -7,6 +7,7 @@ small file that points to it is replaced in one step. A crash leaves an orphan, 
 import hashlib
 import json
 import os
+import re
 import uuid
 from pathlib import Path
 from typing import Any, cast
@@ -14,18 +15,25 @@ from typing import Any, cast
 import fsspec
 
 __all__ = [
+    "copy_to_disk",
     "delete_tree",
+    "delete_unfinished",
     "exists",
     "join",
     "list_names",
     "local_path",
     "make_directory",
+    "modified_s",
     "read_bytes",
     "read_json",
+    "read_range",
     "sha256_of",
     "write_bytes",
     "write_json",
 ]
+
+COPY_BYTES = 8 * 2**20
+_BESIDE = re.compile(r"\.[0-9a-f]{32}$")
 
 
 def join(url: str, *parts: str) -> str:
@@ -72,10 +80,45 @@ def list_names(url: str) -> list[str]:
     return sorted(str(entry).rstrip("/").rsplit("/", 1)[-1] for entry in filesystem.ls(path, False))
 
 
+def modified_s(url: str) -> float | None:
+    """Unix time of a file's last change; None where it is not there or its storage keeps none."""
+    filesystem, path = fsspec.core.url_to_fs(url)
+    try:
+        return float(filesystem.modified(path).timestamp())
+    except (OSError, NotImplementedError):
+        return None
+
+
 def read_bytes(url: str) -> bytes:
     """Read a whole file."""
     filesystem, path = fsspec.core.url_to_fs(url)
     return cast(bytes, filesystem.cat_file(path))
+
+
+def read_range(url: str, start: int, end: int) -> bytes:
+    """Read bytes `start` to `end` (exclusive) of a file; fewer where it ends before."""
+    filesystem, path = fsspec.core.url_to_fs(url)
+    return cast(bytes, filesystem.cat_file(path, start=start, end=end))
+
+
+def copy_to_disk(url: str, path: Path) -> str:
+    """Copy a file of any size to this machine, a piece at a time; returns its SHA-256.
+
+    Written beside and renamed in place, so that whoever sees `path` sees all of it.
+    """
+    filesystem, remote = fsspec.core.url_to_fs(url)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    beside = path.with_name(f".{path.name}.{uuid.uuid4().hex}")
+    digest = hashlib.sha256()
+    try:
+        with filesystem.open(remote, "rb") as source, beside.open("wb") as target:
+            while piece := source.read(COPY_BYTES):
+                digest.update(piece)
+                target.write(piece)
+        beside.replace(path)
+    finally:
+        beside.unlink(missing_ok=True)
+    return digest.hexdigest()
 
 
 def write_bytes(url: str, data: bytes | memoryview) -> None:
@@ -106,6 +149,13 @@ def write_bytes(url: str, data: bytes | memoryview) -> None:
         filesystem.mv(beside_name, path)
     else:
         filesystem.pipe_file(path, data)
+
+
+def delete_unfinished(directory: str) -> None:
+    """Delete what writes that were killed have left beside the files of a directory."""
+    for name in list_names(directory):
+        if _BESIDE.search(name):
+            delete_tree(join(directory, name))
 
 
 def read_json(url: str) -> dict[str, Any]:

@@ -11,11 +11,12 @@ from pathlib import Path
 import pytest
 
 from hilum.phantom import PhantomConfig, write_dataset
+from hilum.training import load_checkpoint, read_attempts
+from processes import left_of, shared_memory
 
 pytestmark = [pytest.mark.slow, pytest.mark.spark]
 
 HILUM = Path(sys.executable).with_name("hilum")
-ENVIRONMENT = {**os.environ, "JDK_JAVA_OPTIONS": "-XX:TieredStopAtLevel=1"}
 PHANTOMS = PhantomConfig(size_px=64, seed=1, prevalence_scale=4.0, prevalence_floor=0.1)
 INTERRUPTED = 130  # 128 + SIGINT, what shells expect
 WAIT_S = 120
@@ -23,22 +24,26 @@ WAIT_S = 120
 
 def test_ctrl_c_leaves_checkpoints_to_go_on_from_and_no_half_model(tmp_path):
     write_dataset(tmp_path / "data", 60, PHANTOMS)
+    temporary = tmp_path / "tmp"
+    temporary.mkdir()
+    java = f"-XX:TieredStopAtLevel=1 -Djava.io.tmpdir={temporary}"
+    shared = shared_memory()
     command = [str(HILUM), "run", "--images", "data/images", "--labels", "data/Data_Entry_2017.csv"]
     command += ["--out", "run", "--model", "timm:test_resnet", "--weights", "random"]
     command += ["--epochs", "100000", "--image-size", "32", "--master", "local[1]"]
     started = subprocess.Popen(
         command,
         cwd=tmp_path,
-        env=ENVIRONMENT,
+        env={**os.environ, "TMPDIR": str(temporary), "JDK_JAVA_OPTIONS": java},
         stdout=subprocess.DEVNULL,
         stderr=subprocess.PIPE,
         text=True,
         start_new_session=True,
     )
-    history = tmp_path / "run" / "history.json"
+    history, checkpoints = tmp_path / "run/history.json", tmp_path / "run/checkpoints"
     try:
         deadline = time.monotonic() + WAIT_S
-        while not history.exists():
+        while not (history.exists() and list(checkpoints.glob("step-*.json"))):
             assert started.poll() is None, started.stderr.read()
             assert time.monotonic() < deadline, "no epoch was finished"
             time.sleep(0.1)
@@ -51,21 +56,16 @@ def test_ctrl_c_leaves_checkpoints_to_go_on_from_and_no_half_model(tmp_path):
     assert "Traceback" not in said
     assert not (tmp_path / "run" / "bundle").exists()
     assert not list((tmp_path / "run").rglob("*.partial*"))
-    assert processes_of(started.pid) == []
+    assert left_of(started.pid) == {}
+    # Torch's own cache folder is one per user, for all processes to come.
+    assert [path.name for path in temporary.iterdir() if "torchinductor" not in path.name] == []
+    assert shared_memory() == shared
+    assert not (tmp_path / "run" / "heartbeats").exists()
+    assert [path for path in (tmp_path / "run").rglob(".*")] == []
     done = len(json.loads(history.read_text())["epochs"])
     assert 0 < done < 100_000
-    pointer = json.loads((tmp_path / "run/checkpoints/last.json").read_text())
-    assert len(pointer["history"]["epochs"]) >= done
-    assert (tmp_path / "run/checkpoints" / pointer["file"]).exists()
-
-
-def processes_of(session: int) -> list[str]:
-    """Command lines of the processes that still belong to a session."""
-    deadline = time.monotonic() + 10
-    while True:
-        alive = subprocess.run(
-            ["ps", "-s", str(session), "-o", "args="], capture_output=True, text=True, check=False
-        ).stdout.splitlines()
-        if not alive or time.monotonic() > deadline:
-            return alive
-        time.sleep(0.2)
+    last = load_checkpoint(str(tmp_path / "run"))
+    assert last is not None, "verified as it was read"
+    assert 0 < len(last.history) <= done  # the last ones may have been on their way
+    (attempt,) = read_attempts(str(tmp_path / "run"))
+    assert attempt.outcome == "stopped"

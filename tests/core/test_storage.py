@@ -132,3 +132,12 @@ def test_parts_are_joined_with_one_slash(parts, joined):
 def test_sha256_is_the_standards():
     # NIST FIPS 180-4 example: "abc"
     assert storage.sha256_of(b"abc").startswith("ba7816bf8f01cfea414140de5dae2223")
+
+
+def test_what_a_killed_write_left_is_deleted_and_nothing_else(tmp_path):
+    storage.write_bytes(str(tmp_path / "kept.bin"), b"kept")
+    (tmp_path / f".cut.bin.{'0' * 31}a").write_bytes(b"half")  # as write_bytes names it
+    (tmp_path / ".hidden").write_bytes(b"the user's own")
+    storage.delete_unfinished(str(tmp_path))
+    assert sorted(path.name for path in tmp_path.iterdir()) == [".hidden", "kept.bin"]
+    storage.delete_unfinished(str(tmp_path / "absent"))

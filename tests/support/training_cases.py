@@ -7,6 +7,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from hilum import storage
+from hilum.models import build_classifier
 from hilum.optim import LinearWarmup, OptimizerSpec
 from hilum.preprocessing import (
     Chain,
@@ -16,7 +17,7 @@ from hilum.preprocessing import (
     RandomHorizontalFlip,
     Resize,
 )
-from hilum.training import CacheManifest, TrainConfig
+from hilum.training import CacheManifest, TrainConfig, TrainJob, prepare_run
 from hilum.training.shards import ShardFile, write_shard
 
 OUTPUTS = ("bright", "left")
@@ -92,3 +93,15 @@ def config(**changes):
         "dropout": 0.3,
     }
     return TrainConfig(**{**settings, **changes})
+
+
+def start_run(directory, cache_directory, **changes):
+    """A run directory with these configuration changes, ready to be trained; returns its path."""
+    settings = config(**changes)
+    model, _ = build_classifier(
+        settings.architecture, len(OUTPUTS), weights="random", dropout=0.3, seed=1
+    )
+    prepare_run(
+        str(directory), TrainJob(config=settings, cache_directory=str(cache_directory)), model
+    )
+    return str(directory)

@@ -31,6 +31,8 @@ class World:
         rank: 0 .. num_ranks - 1. local_rank: position among the ranks of the same host.
         rendezvous: "host:port" of rank 0's store; empty for one rank.
         num_threads: CPU threads this rank computes with.
+        gpu: address of the GPU that Spark gave this rank; None where it manages none.
+        task: the launcher's own number of this rank (Spark's partition), used in its messages.
     """
 
     rank: int = 0
@@ -39,6 +41,8 @@ class World:
     host: str = "localhost"
     rendezvous: str = ""
     num_threads: int = 1
+    gpu: str | None = None
+    task: int = 0
 
     def __post_init__(self) -> None:
         require(0 <= self.rank < self.num_ranks, "rank", f"in [0, {self.num_ranks})", self.rank)
