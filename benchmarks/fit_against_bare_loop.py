@@ -1,6 +1,7 @@
 """Training through NNEstimator.fit against a bare PyTorch loop, side by side in one run.
 
-    .venv/bin/python benchmarks/fit_against_bare_loop.py [--model resnet50] [--images 128]
+    .venv/bin/python benchmarks/fit_against_bare_loop.py [--models resnet50] [--images 128]
+        [--precisions auto float32] [--quick]
 
 Both train the same network on the same images with the same batch size, precision, threads and
 optimizer. The bare loop has its normalised float tensors in memory, nothing to decode, nothing to
@@ -16,6 +17,7 @@ import os
 import subprocess
 import sys
 import time
+from typing import Any
 
 import numpy as np
 import torch
@@ -23,15 +25,16 @@ import torch
 from hilum.models import build_classifier
 from hilum.optim import OptimizerSpec, set_lr
 from hilum.spark import NNEstimator, local_session
+from hilum.training.config import Precision
 from hilum.training.loop import compute_dtype
 
 SIZE, BATCH, OUTPUTS = 224, 32, 14
 KEEP_FREED_MEMORY = {"MALLOC_MMAP_MAX_": "0", "MALLOC_TRIM_THRESHOLD_": "2147483647"}
 
 
-def bare_images_per_s(name: str, num_images: int, threads: int) -> float:
+def bare_images_per_s(name: str, num_images: int, threads: int, precision: Precision) -> float:
     torch.set_num_threads(threads)
-    dtype = compute_dtype("auto", torch.device("cpu"))
+    dtype = compute_dtype(precision, torch.device("cpu"))
     model, _ = build_classifier(name, OUTPUTS, weights="random")
     model = model.to(memory_format=torch.channels_last).train()
     optimizer = OptimizerSpec(name="adamw", weight_decay=0.01).build(model.named_parameters())
@@ -54,7 +57,7 @@ def bare_images_per_s(name: str, num_images: int, threads: int) -> float:
     return rates[-1]
 
 
-def fit_images_per_s(name: str, num_images: int, threads: int) -> float:
+def fit_images_per_s(name: str, num_images: int, threads: int, precision: Precision) -> float:
     spark = local_session(f"local[{threads}]")
     generator = np.random.default_rng(0)
     rows = [
@@ -77,48 +80,63 @@ def fit_images_per_s(name: str, num_images: int, threads: int) -> float:
     )
     data = spark.createDataFrame(rows, schema)
     estimator = NNEstimator(
-        model=name, weights="random", maxEpochs=3, batchSize=BATCH, numRanks=1, showProgress=False
+        model=name,
+        weights="random",
+        maxEpochs=3,
+        batchSize=BATCH,
+        numRanks=1,
+        precision=precision,
+        showProgress=False,
     )
     history = estimator.fit(data).history
     spark.stop()
     return float(np.mean([record.images_per_s for record in history.epochs[1:]]))
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--model", default="resnet50")
-    parser.add_argument("--images", type=int, default=128)
-    parser.add_argument("--threads", type=int, default=os.cpu_count())
-    parser.add_argument("--only-bare", action="store_true")
-    options = parser.parse_args()
-    if options.only_bare:
-        print(bare_images_per_s(options.model, options.images, options.threads))
-        return
+def compare(name: str, precision: Precision, num_images: int, threads: int) -> dict[str, Any]:
+    """Bare loops before and after `fit`, in processes without Spark's JVM beside them."""
 
-    def bare(environment: dict[str, str]) -> float:  # in a process without Spark's JVM beside it
-        command = [sys.executable, __file__, "--only-bare", "--model", options.model]
-        command += ["--images", str(options.images), "--threads", str(options.threads)]
+    def bare(environment: dict[str, str]) -> float:
+        command = [sys.executable, __file__, "--only-bare", "--models", name]
+        command += ["--images", str(num_images), "--threads", str(threads)]
+        command += ["--precisions", precision]
         done = subprocess.run(
             command, check=True, capture_output=True, text=True, env=os.environ | environment
         )
         return float(done.stdout)
 
     plain, kept = [bare({})], [bare(KEEP_FREED_MEMORY)]
-    fit = fit_images_per_s(options.model, options.images, options.threads)
+    fit = fit_images_per_s(name, num_images, threads, precision)
     kept.append(bare(KEEP_FREED_MEMORY))
     plain.append(bare({}))
-    print(
-        json.dumps(
-            {
-                "model": options.model,
-                "bare_images_per_s": [round(rate, 2) for rate in plain],
-                "bare_keeping_memory_images_per_s": [round(rate, 2) for rate in kept],
-                "fit_images_per_s": round(fit, 2),
-                "ratio_to_bare": round(fit / float(np.mean(plain)), 3),
-                "ratio_to_bare_keeping_memory": round(fit / float(np.mean(kept)), 3),
-            }
-        )
-    )
+    return {
+        "model": name,
+        "precision": precision,
+        "bare_images_per_s": [round(rate, 2) for rate in plain],
+        "bare_keeping_memory_images_per_s": [round(rate, 2) for rate in kept],
+        "fit_images_per_s": round(fit, 2),
+        "ratio_to_bare": round(fit / float(np.mean(plain)), 3),
+        "ratio_to_bare_keeping_memory": round(fit / float(np.mean(kept)), 3),
+    }
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--models", nargs="+", default=["resnet50"])
+    parser.add_argument("--precisions", nargs="+", default=["auto"])
+    parser.add_argument("--images", type=int, default=192)
+    parser.add_argument("--threads", type=int, default=os.cpu_count())
+    parser.add_argument("--quick", action="store_true")
+    parser.add_argument("--only-bare", action="store_true")
+    options = parser.parse_args()
+    num_images = BATCH if options.quick else options.images
+    if options.only_bare:
+        (name,), (precision,) = options.models, options.precisions
+        print(bare_images_per_s(name, num_images, options.threads, precision))
+        return
+    for name in options.models:
+        for precision in options.precisions:
+            print(json.dumps(compare(name, precision, num_images, options.threads)), flush=True)
 
 
 if __name__ == "__main__":
