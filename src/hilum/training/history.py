@@ -1,13 +1,20 @@
 """What a run measured, validation by validation: frozen records that print, plot and resume."""
 
+import csv
+import io
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
+from hilum import storage
+from hilum.errors import MissingDependencyError, require
 from hilum.optim import Measurement
 
-__all__ = ["BestMetric", "EpochRecord", "History", "WatchedMetric"]
+if TYPE_CHECKING:
+    import pandas as pd
+
+__all__ = ["BestMetric", "EpochRecord", "History", "WatchedMetric", "load_history"]
 
 BestMetric = Literal["valid_loss", "valid_mean_auroc"]
 WatchedMetric = Literal["valid_loss", "train_loss", "valid_mean_auroc"]
@@ -90,9 +97,54 @@ class History:
             return None
         return min(self.epochs, key=lambda record: _rank(record, metric))
 
+    def rows(self, outputs: Sequence[str] = ()) -> list[dict[str, Any]]:
+        """One flat mapping per record; the AUC of each output as `valid_auroc_NAME` where named.
+
+        Args:
+            outputs: names of the outputs, in order: `TrainConfig.outputs`, `NNModel.findings`.
+        """
+        rows = []
+        for record in self.epochs:
+            row = asdict(record)
+            aurocs = row.pop("valid_auroc")
+            padded = (*aurocs, *[None] * (len(outputs) - len(aurocs)))
+            row |= {f"valid_auroc_{name}": padded[at] for at, name in enumerate(outputs)}
+            rows.append(row)
+        return rows
+
+    def to_csv(self, outputs: Sequence[str] = ()) -> str:
+        """The rows as CSV; empty where undefined."""
+        text = io.StringIO()
+        names = [name for name in EpochRecord.__dataclass_fields__ if name != "valid_auroc"]
+        names += [f"valid_auroc_{name}" for name in outputs]
+        writer = csv.DictWriter(text, names, lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(self.rows(outputs))
+        return text.getvalue()
+
+    def to_pandas(self, outputs: Sequence[str] = ()) -> "pd.DataFrame":
+        """The rows as a table; NaN where undefined.
+
+        Raises:
+            MissingDependencyError: pandas is not installed.
+        """
+        try:
+            import pandas as pd
+        except ImportError as error:
+            raise MissingDependencyError(
+                "a table of the history needs pandas. Hint: pip install 'hilum[spark]'; or use "
+                "History.rows()."
+            ) from error
+        table = pd.DataFrame(self.rows(outputs))
+        measured = [name for name in table.columns if name not in ("epoch", "step")]
+        return table.astype(dict.fromkeys(measured, float))
+
     def to_json(self) -> dict[str, Any]:
         """A JSON object with one entry per record."""
-        return {"epochs": [asdict(record) for record in self.epochs], "stopped": self.stopped}
+        records = [
+            {**asdict(record), "valid_auroc": list(record.valid_auroc)} for record in self.epochs
+        ]
+        return {"epochs": records, "stopped": self.stopped}
 
     @staticmethod
     def from_json(value: Mapping[str, Any]) -> "History":
@@ -104,6 +156,22 @@ class History:
             ),
             value.get("stopped", ""),
         )
+
+
+def load_history(run_directory: str) -> History:
+    """Read the history of a run that is going on or has ended.
+
+    Raises:
+        InvalidValueError: there is no run, or nothing was validated yet.
+    """
+    url = storage.join(run_directory, "history.json")
+    require(
+        storage.exists(url),
+        "run directory",
+        "one with a history.json (the first validation writes it)",
+        run_directory,
+    )
+    return History.from_json(storage.read_json(url))
 
 
 def _watched(record: EpochRecord, metric: WatchedMetric) -> float:

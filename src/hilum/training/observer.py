@@ -7,7 +7,7 @@ from torch import nn
 
 from hilum.training.history import EpochRecord
 
-__all__ = ["Observer"]
+__all__ = ["Observer", "record_scalars"]
 
 
 class Observer(Protocol):
@@ -24,3 +24,16 @@ class Observer(Protocol):
     def close(self) -> None:
         """The run has ended, one way or another."""
         ...
+
+
+def record_scalars(record: EpochRecord, outputs: tuple[str, ...]) -> dict[str, float]:
+    """What a validation measured, by the names trackers show; what is undefined is left out."""
+    values = {
+        "valid/loss": record.valid_loss,
+        "valid/mean_auc": record.valid_mean_auroc,
+        **{
+            f"valid_auc/{name}": auroc
+            for name, auroc in zip(outputs, record.valid_auroc, strict=False)
+        },
+    }
+    return {name: value for name, value in values.items() if value is not None}

@@ -21,7 +21,8 @@ class Progress:
     """Where a run stands.
 
     Attributes:
-        phase: "training", "validating" or "done".
+        phase: "training", "validating", "features" (steps then count batches of frozen features
+            being computed) or "done".
         warning: what the user should know now, such as storage that cannot be written.
         epoch: counted from 0. step: steps done in this epoch, of num_steps.
         loss: mean training loss of the epoch so far.
