@@ -34,8 +34,10 @@ from hilum.models import architecture
 from hilum.preprocessing import radiograph_chain
 from hilum.radiograph import REASONS
 from hilum.recipes.ingest import IngestReport
+from hilum.recipes.runs import RunSummary
 from hilum.spark import NNEstimator, NNModel, RocAucEvaluator
 from hilum.training import EpochRecord
+from hilum.training.environment import describe_environment
 from hilum.training.progress import Progress
 from hilum.training.shards import CacheManifest, ShardFile
 
@@ -77,17 +79,30 @@ def main() -> int:
 def cli_page() -> str:
     """Every command with its arguments and options."""
     group: Any = typer.main.get_command(cli.app)
+    commands = dict(_commands(group))
     parts = ["# Command line", group.help, "```\nhilum [--version] [--help] COMMAND ...\n```"]
     parts.append(
         _table(
             ("command", "what it does"),
-            ([f"[{name}](#hilum-{name})", _first(c)] for name, c in group.commands.items()),
+            (
+                [f"[{name}](#hilum-{name.replace(' ', '-')})", _first(command)]
+                for name, command in commands.items()
+            ),
         )
     )
     parts += ["Every command also knows `--help`.", "## Exit codes", _exit_codes()]
-    for name, command in group.commands.items():
+    for name, command in commands.items():
         parts += _command(f"hilum {name}", command)
     return "\n\n".join(parts)
+
+
+def _commands(group: Any, prefix: str = "") -> Iterator[tuple[str, Any]]:
+    """Commands by what is typed for them, those of groups in their group's place."""
+    for name, command in group.commands.items():
+        if hasattr(command, "commands"):
+            yield from _commands(command, f"{prefix}{name} ")
+        else:
+            yield f"{prefix}{name}", command
 
 
 def parameters_page() -> str:
@@ -155,9 +170,16 @@ def schema_page() -> str:
         "## RUN/history.json",
         "One object per epoch under `epochs`:",
         _fields("history.json", _names(EpochRecord)),
+        "`RUN/history.csv` has the same columns, but `valid_auroc_FINDING` for each finding in "
+        "place of `valid_auroc`.",
+        "## RUN/environment.json",
+        _fields("environment.json", [*describe_environment(), "leader"]),
         "## RUN/progress.json",
         "Rewritten while ranks train, at most twice a second:",
         _fields("progress.json", _names(Progress)),
+        "## Output of hilum runs list",
+        "One object a line with `--format json`:",
+        _fields("hilum runs", _names(RunSummary)),
         "## Output of hilum ingest",
         _fields("ingest", _names(IngestReport)),
         "## Exit codes",
@@ -186,8 +208,13 @@ def _command(title: str, command: Any) -> list[str]:
     if arguments:
         rows = ([f"`{_metavar(p)}`", p.help] for p in arguments)
         parts.append(_table(("argument", "meaning"), rows))
-    rows = ([_option(p), _option_default(p), p.help or ""] for p in options)
-    parts.append(_table(("option", "default", "meaning"), rows))
+    panels: dict[str, list[Any]] = {}
+    for option in options:
+        panels.setdefault(getattr(option, "rich_help_panel", None) or "", []).append(option)
+    for panel, members in panels.items():
+        rows = ([_option(p), _option_default(p), p.help or ""] for p in members)
+        parts += [f"**{panel}**"] if panel else []
+        parts.append(_table(("option", "default", "meaning"), rows))
     return parts
 
 
@@ -202,7 +229,7 @@ def _option(parameter: Any) -> str:
 def _option_default(parameter: Any) -> str:
     if parameter.required:
         return "required"
-    if parameter.default in (None, ""):
+    if parameter.default in (None, "", []):
         return "none"
     if parameter.is_flag:
         return "on" if parameter.default else "off"

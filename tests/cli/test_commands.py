@@ -82,6 +82,10 @@ def test_wrong_usage_names_the_option_and_ends_with_2(hilum, arguments, said):
         ),
         (("run", *("--images", "x", "--labels", "y", "--out", "z"), "--split-by", "age"), "age"),
         (("train", "--resume", "run", "--data", "table"), "--resume"),
+        (("train", "--resume", "run", "--epochs", "9"), "maxEpochs"),
+        (("run", *INPUTS, "--loss", "focal", "--pos-weight", "balanced"), "posWeight"),
+        (("run", *INPUTS, "--schedule", "saw"), "one_cycle"),
+        (("train", "--data", "x", *INPUTS[2:], "--validate-every", "now"), "500 steps"),
     ],
 )
 def test_an_error_is_one_message_on_stderr_and_ends_with_1(hilum, arguments, said):

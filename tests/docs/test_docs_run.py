@@ -116,17 +116,19 @@ def anchors(page: Path) -> set[str]:
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
 def test_commands_in_the_docs_exist(page: Path) -> None:
-    commands: Any = typer.main.get_command(app)
     unknown = []
     for line in shell_lines(page):
         words = shlex.split(line, comments=True)
-        name = next((word for word in words[1:] if not word.startswith("-")), None)
-        if name is None:
-            continue
-        if name not in commands.commands:
+        command: Any = typer.main.get_command(app)
+        for name in [word for word in words[1:] if not word.startswith("-")]:
+            if not hasattr(command, "commands"):
+                break
+            default = command.commands.get(getattr(command, "default", None))
+            command = command.commands.get(name, default)
+        if command is None:
             unknown.append(line)
             continue
-        known = {option for p in commands.commands[name].params for option in p.opts} | {"--help"}
+        known = {option for p in command.params for option in p.opts} | {"--help"}
         options = {word.partition("=")[0] for word in words if word.startswith("--")}
         if not options <= known:
             unknown.append(line)

@@ -11,7 +11,8 @@ from hilum.errors import InvalidValueError
 from hilum.evaluation import evaluate
 from hilum.evaluation.figures import data_uri, figure_to_png, figure_to_svg, with_interval
 from hilum.evaluation.pictures import plot_montage, plot_prediction
-from hilum.evaluation.plots import plot_aurocs, plot_prevalence, plot_roc, plot_training
+from hilum.evaluation.plots import plot_aurocs, plot_prevalence, plot_roc
+from hilum.evaluation.training_plots import RunCurve, plot_runs, plot_training
 
 NAMES = ["Mass", "Pleural_Thickening", "Hernia"]
 
@@ -88,6 +89,52 @@ def test_training_curves_show_what_was_measured():
     np.testing.assert_equal(rate.lines[0].get_ydata(), [1e-3, 1e-4])
     with pytest.raises(InvalidValueError, match="history"):
         plot_training([])
+
+
+def curve(name, losses, aurocs, *, batch=10, seconds=60.0):
+    rows = [
+        {
+            "epoch": at,
+            "step": batch * (at + 1),
+            "train_loss": 1.1 * loss,
+            "valid_loss": loss,
+            "valid_mean_auroc": auroc,
+            "valid_auroc": [auroc, None if auroc is None else auroc - 0.1],
+            "lr": 1e-3 / (at + 1),
+            "images_per_s": 20.0,
+            "seconds": seconds,
+        }
+        for at, (loss, auroc) in enumerate(zip(losses, aurocs, strict=True))
+    ]
+    return RunCurve(name=name, rows=rows, steps_per_epoch=batch)
+
+
+def test_over_steps_each_finding_has_a_line_and_the_rate_is_that_of_every_step():
+    rates = [(step, 1e-3 * step) for step in range(25)]
+    rows = curve("a", [0.6, 0.5], [0.7, 0.8]).rows
+    _, auroc, rate = plot_training(rows, over="steps", rates=rates).axes
+    assert [line.get_ydata()[-1] for line in auroc.lines] == [0.8, pytest.approx(0.7), 0.8]
+    np.testing.assert_equal(auroc.lines[0].get_xdata(), [10, 20])
+    assert len(rate.lines[0].get_xdata()) == 25
+
+
+def test_runs_of_other_batch_sizes_share_an_axis_of_epochs():
+    runs = [curve("small batches", [0.6, 0.5], [0.7, 0.8], batch=10)]
+    runs += [curve("large batches", [0.7, 0.6], [0.6, None], batch=2, seconds=30.0)]
+    figure = plot_runs(runs)
+    for line in figure.axes[1].lines[:2]:
+        np.testing.assert_equal(line.get_xdata(), [1, 2])
+    np.testing.assert_equal(figure.axes[5].lines[1].get_xdata(), [0.5, 1.0])
+    assert "small batches" in words(figure)
+
+
+def test_runs_without_known_epochs_are_drawn_over_steps_and_gaps_are_said():
+    rows = [{"epoch": 0, "step": 40, "train_loss": 1.0, "seconds": 3.0}]
+    figure = plot_runs([RunCurve(name="a", rows=rows)])
+    assert "Optimizer steps" in words(figure)
+    assert "nothing measured" in words(figure)
+    with pytest.raises(InvalidValueError, match="runs must be 1 to 9 runs"):
+        plot_runs([])
 
 
 def test_prediction_has_a_bar_per_finding_beside_the_radiograph():

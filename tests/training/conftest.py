@@ -2,6 +2,7 @@
 
 import pytest
 
+from hilum import storage
 from hilum.models import build_classifier
 from hilum.training import TrainJob, prepare_run
 from training_cases import OUTPUTS, config, write_cache
@@ -27,3 +28,11 @@ def make_run(tmp_path, cache_directory):
         return run
 
     return make
+
+
+@pytest.fixture
+def remote_cache():
+    """The same cache on storage that no path reaches."""
+    write_cache("memory://hilum-caches/f")
+    yield "memory://hilum-caches/f"
+    storage.delete_tree("memory://hilum-caches")

@@ -96,7 +96,7 @@ def test_a_run_restarted_after_a_crash_at_any_step_is_bitwise_the_unbroken_one(
 def test_killed_ranks_restarted_are_bitwise_the_unbroken_ones(make_run, num_ranks):
     unbroken, broken = make_run("unbroken", **EVERYTHING), make_run("broken", **EVERYTHING)
     ONE_THREAD.launch(train_worker, unbroken, num_ranks)
-    with pytest.raises(Exception, match=r"(?i)terminated|died|closed|killed|lost"):
+    with pytest.raises(Exception, match=r"(?i)terminated|died|closed|killed|lost|reset"):
         ONE_THREAD.launch(die_on_rank_one, broken, num_ranks)
     assert 0 < load_checkpoint(broken).step <= 2
     digests = ONE_THREAD.launch(train_worker, broken, num_ranks)

@@ -55,3 +55,26 @@ def test_a_cache_of_another_format_version_is_refused(cache_directory):
     storage.write_json(url, {**storage.read_json(url), "format_version": 99})
     with pytest.raises(InvalidValueError, match="99"):
         open_cache(cache_directory)
+
+
+def test_a_file_that_was_cut_after_it_was_opened_is_said_and_kills_nothing(cache_directory):
+    cache = open_cache(cache_directory)
+    path = storage.local_path(storage.join(cache_directory, "build/shard-0000.npy"))
+    path.write_bytes(path.read_bytes()[:2000])
+    with pytest.raises(ChecksumError, match="must hold image 8"):
+        cache.gather(np.array([8]))
+
+
+def test_a_file_that_is_no_shard_is_said(cache_directory):
+    path = storage.local_path(storage.join(cache_directory, "build/shard-0000.npy"))
+    path.write_bytes(b"no numpy array at all")
+    with pytest.raises(ChecksumError, match="must be a shard of uint8 images"):
+        open_cache(cache_directory, verify=False).gather(np.array([0]))
+
+
+def test_a_cache_on_remote_storage_can_be_looked_at(cache_directory, remote_cache):
+    here, there = open_cache(cache_directory), open_cache(remote_cache)
+    chosen = np.array([22, 0, 9])
+    assert (there.gather(chosen) == here.gather(chosen)).all()
+    assert there.keys == here.keys
+    assert np.array_equal(there.labels, here.labels, equal_nan=True)

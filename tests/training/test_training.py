@@ -97,3 +97,14 @@ def test_a_run_without_training_images_says_so(make_run, tmp_path):
     write_cache(tmp_path / "cache", splits=("test",))
     with pytest.raises(TrainingError, match="training split must hold images"):
         train(make_run())
+
+
+def test_rounded_gradients_train_to_nearly_the_same_loss(make_run):
+    plain = train(make_run("plain", max_epochs=4, dropout=0.0), 2)
+    rounded = train(
+        make_run("rounded", max_epochs=4, dropout=0.0, gradient_compression="bfloat16"), 2
+    )
+    assert losses(plain) != losses(rounded), "gradients were rounded on their way"
+    for exact, near in zip(losses(plain), losses(rounded), strict=True):
+        assert near == pytest.approx(exact, rel=0.01)
+    assert plain.epochs[-1].train_loss < 0.9 * plain.epochs[0].train_loss

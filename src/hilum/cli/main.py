@@ -17,6 +17,8 @@ from hilum.cli import (
     data,
     demonstration,
     explaining,
+    runs,
+    schedules,
     scoring,
     training,
 )
@@ -57,9 +59,11 @@ app.command("demo")(demonstration.demo)
 app.command("run")(training.run)
 app.command("ingest")(data.ingest)
 app.command("train")(training.train)
+app.add_typer(schedules.app, name="schedule")
 app.command("evaluate")(scoring.evaluate)
 app.command("compare")(comparing.compare)
 app.command("leaderboard")(comparing.leaderboard)
+app.add_typer(runs.app, name="runs")
 app.command("calibrate")(calibration.calibrate)
 app.command("predict")(scoring.predict)
 app.command("explain")(explaining.explain)

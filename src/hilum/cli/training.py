@@ -7,21 +7,16 @@ from rich.console import Console
 
 from hilum.cli.options import (
     CloserLook,
-    Epochs,
     Glob,
     Images,
-    ImageSize,
     Labels,
     Master,
-    Model,
     Out,
-    Ranks,
-    Seed,
     Split,
     SplitBy,
     SplitList,
-    Weights,
 )
+from hilum.cli.training_options import TrainingOptions, with_training_options
 from hilum.errors import InvalidValueError, require
 
 if TYPE_CHECKING:
@@ -30,40 +25,20 @@ if TYPE_CHECKING:
 
 __all__ = ["run", "train"]
 
-BatchSize = Annotated[
-    int, typer.Option("--batch-size", min=1, help="Images per step over all ranks.")
-]
-LearningRate = Annotated[float, typer.Option("--learning-rate", help="Peak learning rate.")]
-Schedule = Annotated[
-    str, typer.Option("--schedule", help="After warm-up: cosine, plateau or constant.")
-]
-FreezeBackbone = Annotated[bool, typer.Option("--freeze-backbone", help="Train only the new head.")]
-Cache = Annotated[
-    str, typer.Option("--cache", help="Directory of pixel caches to share between runs.")
-]
 
-
+@with_training_options
 def run(
+    *,
     images: Images,
     labels: Labels,
     out: Out,
-    model: Model = "efficientnet_lite0",
-    weights: Weights = "auto",
-    epochs: Epochs = 8,
-    batch_size: BatchSize = 16,
-    learning_rate: LearningRate = 3e-4,
-    schedule: Schedule = "cosine",
-    image_size: ImageSize = 0,
-    freeze_backbone: FreezeBackbone = False,
     split: Split = "0.7,0.1,0.2",
     split_by: SplitBy = "patient",
     split_list: SplitList = None,
-    seed: Seed = 0,
-    ranks: Ranks = 0,
-    cache: Cache = "",
     closer_look: CloserLook = 100,
     glob: Glob = None,
     master: Master = "local[*]",
+    training: TrainingOptions,
 ) -> None:
     """The whole chain: read, split by patient, cache, train, calibrate, evaluate, report.
 
@@ -80,20 +55,8 @@ def run(
     from hilum.spark import local_session
 
     console = Console(stderr=True)
-    rule = _rule(split, split_by, split_list, seed)
-    estimator = _estimator(
-        model=model,
-        weights=weights,
-        maxEpochs=epochs,
-        batchSize=batch_size,
-        learningRate=learning_rate,
-        schedule=schedule,
-        imageSize=image_size,
-        freezeBackbone=freeze_backbone,
-        seed=seed,
-        numRanks=ranks,
-        cacheDir=cache,
-    )
+    rule = _rule(split, split_by, split_list, training.seed)
+    estimator = _estimator(training)
     spark = local_session(master)
     try:
         result = recipe.run(
@@ -115,7 +78,9 @@ def run(
     typer.echo(f"report: {result.report_directory}/report.html")
 
 
+@with_training_options
 def train(
+    *,
     data: Annotated[
         str | None, typer.Option("--data", help="Table that `hilum ingest` wrote.")
     ] = None,
@@ -124,21 +89,11 @@ def train(
     resume: Annotated[
         str | None, typer.Option("--resume", help="Continue this run from its last checkpoint.")
     ] = None,
-    model: Model = "efficientnet_lite0",
-    weights: Weights = "auto",
-    epochs: Epochs = 8,
-    batch_size: BatchSize = 16,
-    learning_rate: LearningRate = 3e-4,
-    schedule: Schedule = "cosine",
-    image_size: ImageSize = 0,
-    freeze_backbone: FreezeBackbone = False,
     split: Split = "0.7,0.1,0.2",
     split_by: SplitBy = "patient",
     split_list: SplitList = None,
-    seed: Seed = 0,
-    ranks: Ranks = 0,
-    cache: Cache = "",
     master: Master = "local[*]",
+    training: TrainingOptions,
 ) -> None:
     """Train on an ingested table; writes OUT/bundle, OUT/history.json and checkpoints.
 
@@ -154,36 +109,32 @@ def train(
     if resume is None and None in given.values():
         missing = ", ".join(name for name, value in given.items() if value is None)
         raise typer.BadParameter(f"{missing} missing (or give --resume RUN)")
+    fixed = [name for name, value in given.items() if value] + training.settled()
     require(
-        resume is None or not any(given.values()),
+        resume is None or not fixed,
         "--resume",
-        "given alone: data and settings are in the run directory",
-        [name for name, value in given.items() if value],
+        "given alone, or with --ranks and what to do when a rank is lost",
+        fixed,
+        hint="data and settings are in the run directory",
     )
     from hilum.recipes import run as recipe
     from hilum.recipes.data import label_and_split
     from hilum.spark import local_session
 
     console = Console(stderr=True)
-    rule = _rule(split, split_by, split_list, seed)
-    estimator = _estimator(
-        model=model,
-        weights=weights,
-        maxEpochs=epochs,
-        batchSize=batch_size,
-        learningRate=learning_rate,
-        schedule=schedule,
-        imageSize=image_size,
-        freezeBackbone=freeze_backbone,
-        seed=seed,
-        numRanks=ranks,
-        cacheDir=cache,
-    )
+    rule = _rule(split, split_by, split_list, training.seed)
+    estimator = _estimator(training)
     spark = local_session(master)
     try:
         if resume is not None:
             out = resume
-            recipe.continue_training(spark, resume, num_ranks=ranks, say=_say(console))
+            recipe.continue_training(
+                spark,
+                resume,
+                num_ranks=training.ranks,
+                policy=training.retry_policy(),
+                say=_say(console),
+            )
         else:
             assert data is not None
             assert labels is not None
@@ -210,10 +161,12 @@ def _rule(split: str, split_by: str, split_list: str | None, seed: int) -> "Spli
     )
 
 
-def _estimator(**params: Any) -> "NNEstimator":
+def _estimator(training: TrainingOptions) -> "NNEstimator":
     from hilum.spark import NNEstimator
 
-    return NNEstimator(splitCol="split", **params)
+    estimator = NNEstimator(splitCol="split", **training.params())
+    estimator.settings()  # a mistake is said before Spark starts
+    return estimator
 
 
 def _say(console: Console) -> Any:

@@ -1,11 +1,10 @@
-"""Pictures of an evaluation and of a training run, each a function from values to a Figure.
+"""Pictures of an evaluation, each a function from values to a Figure.
 
 Each shows the whole story of its numbers: AUC axes span 0 to 1 with chance marked, intervals are
 drawn wherever they exist, and an undefined finding has its place and says why it is empty.
 """
 
-import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
@@ -30,15 +29,11 @@ from hilum.evaluation.figures import (
 from hilum.evaluation.result import Evaluation, FindingResult
 
 __all__ = [
-    "HistoryRow",
     "plot_aurocs",
     "plot_prevalence",
     "plot_roc",
-    "plot_training",
     "why_undefined",
 ]
-
-HistoryRow = Mapping[str, float | None]
 
 
 def plot_roc(
@@ -151,53 +146,6 @@ def plot_prevalence(counts: Mapping[str, int], num_images: int) -> Figure:
     axes.xaxis.set_major_formatter("{x:,.0f}")
     axes.set_xlabel(f"Images, of {num_images:,}", fontsize=9, color=INK)
     return figure
-
-
-def plot_training(history: Sequence[HistoryRow]) -> Figure:
-    """Draw loss, validation AUC and learning rate over the epochs.
-
-    Args:
-        history: one mapping per epoch with any of "train_loss", "valid_loss", "valid_mean_auroc",
-            "lr"; a missing or None value is a gap.
-    """
-    require(len(history) > 0, "history", "at least one epoch", history)
-    figure, (loss, auroc, rate) = panels(3, columns=3, width_inches=10, aspect=0.78)
-    _over_epochs(loss, history, "train_loss", "training", color=GREY, dashed=True)
-    _over_epochs(loss, history, "valid_loss", "validation", color=BLUE)
-    loss.set_title("Loss", fontsize=9, color=INK, loc="left")
-    if loss.lines:
-        loss.legend(frameon=False, fontsize=8, labelcolor=INK)
-    _over_epochs(auroc, history, "valid_mean_auroc", "validation AUC", color=BLUE)
-    auroc.set_title("Mean AUC on validation images", fontsize=9, color=INK, loc="left")
-    _over_epochs(rate, history, "lr", "learning rate", color=ORANGE)
-    rate.set_title("Learning rate", fontsize=9, color=INK, loc="left")
-    rate.yaxis.set_major_formatter("{x:g}")
-    for axes in (loss, auroc, rate):
-        clean_axes(axes, grid=True)
-        axes.set_xlabel("Epochs completed", fontsize=9, color=INK)
-        axes.set_xlim(0.7, len(history) + 0.3)
-        axes.xaxis.set_major_locator(MaxNLocator(nbins=6, integer=True, min_n_ticks=1))
-    rate.set_ylim(bottom=0)
-    return figure
-
-
-def _over_epochs(
-    axes: Axes,
-    history: Sequence[HistoryRow],
-    key: str,
-    label: str,
-    *,
-    color: str,
-    dashed: bool = False,
-) -> None:
-    stored = [row.get(key) for row in history]
-    values = [math.nan if value is None else value for value in stored]
-    if all(math.isnan(value) for value in values):
-        axes.text(0.5, 0.5, f"no {label} values", transform=axes.transAxes, ha="center", color=GREY)
-        return
-    epochs = range(1, len(history) + 1)
-    style = "--" if dashed else "-"
-    axes.plot(epochs, values, style, color=color, label=label, marker="o", markersize=3.5)
 
 
 def why_undefined(result: FindingResult) -> str:

@@ -37,7 +37,7 @@ from hilum.spark import (
 )
 from hilum.spark.fitting import fit_run
 from hilum.spark.leakage import shared_patients
-from hilum.training import History
+from hilum.training import History, RetryPolicy
 
 __all__ = [
     "RunResult",
@@ -136,13 +136,17 @@ def continue_training(
     *,
     num_ranks: int = 0,
     show_progress: bool = True,
+    policy: RetryPolicy | None = None,
     say: Say = logger.info,
 ) -> FittedRun:
     """Continue a run from its last checkpoint and write OUT/bundle.
 
     Decision rules are fitted as after `train`, on the data that the run recorded as its source.
+
+    Args:
+        policy: what to do when a rank is lost.
     """
-    fitted = resume_run(spark, out, num_ranks=num_ranks, show_progress=show_progress)
+    fitted = resume_run(spark, out, num_ranks=num_ranks, show_progress=show_progress, policy=policy)
     return _save_decided(spark, fitted, lambda: _source_again(spark, fitted.bundle), out, say)
 
 

@@ -1,5 +1,6 @@
 """NNEstimator: transfer learning on a DataFrame of radiographs, as Spark ML knows it."""
 
+from collections.abc import Sequence
 from typing import Any, cast
 
 from pyspark import keyword_only
@@ -7,24 +8,19 @@ from pyspark.ml import Estimator
 from pyspark.ml.util import DefaultParamsReadable, DefaultParamsWritable
 from pyspark.sql import DataFrame
 
-from hilum.errors import InvalidValueError, require
+from hilum.errors import require
 from hilum.models import architecture
-from hilum.optim import OptimizerSpec
+from hilum.optim import LayerRule, Loss, Schedule
 from hilum.preprocessing import Chain, radiograph_chain
 from hilum.spark.cache import CacheColumns
-from hilum.spark.fitting import FitSettings, fit_run
+from hilum.spark.fitting import fit_run
 from hilum.spark.model import NNModel
+from hilum.spark.param_values import check_values, settings_of
 from hilum.spark.params import TrainParams
+from hilum.spark.settings import FitSettings
+from hilum.training import Every
 
 __all__ = ["NNEstimator"]
-
-_MODES = {
-    "batchNorm": ("auto", "batch", "frozen"),
-    "precision": ("auto", "float32", "bfloat16"),
-    "bestMetric": ("valid_loss", "valid_mean_auroc"),
-    "schedule": ("cosine", "plateau", "constant"),
-    "optimizer": ("adam", "adamw", "sgd"),
-}
 
 
 class NNEstimator(
@@ -55,24 +51,59 @@ class NNEstimator(
         imageSize: int = 0,
         preprocessing: Chain | str | None = None,
         maxEpochs: int = 8,
+        maxSteps: int = 0,
+        maxMinutes: float = 0.0,
+        targetValue: float = 0.0,
+        stopPatience: int = 0,
+        stopMinDelta: float = 0.0,
         batchSize: int = 16,
-        learningRate: float = 3e-4,
-        warmupEpochs: float = 1.0,
-        schedule: str = "cosine",
-        headLearningRateFactor: float = 0.0,
-        optimizer: str = "adamw",
-        weightDecay: float = 0.01,
-        headWeightDecay: float = 0.01,
-        dropout: float = 0.2,
-        batchNorm: str = "auto",
-        freezeBackbone: bool = False,
         bestMetric: str = "valid_loss",
+        validateEvery: str | Every = "epoch",
+        checkpointEvery: str | Every = "epoch",
+        summariseEvery: str | Every = "20 steps",
+        keepCheckpoints: int = 2,
+        histograms: bool = False,
+        mlflow: str = "",
         precision: str = "auto",
-        seed: int = 0,
+        compile: bool = False,
+        gradientCompression: str = "none",
+        placement: str = "whole",
         numRanks: int = 0,
+        maxRetries: int = 3,
+        hangTimeout: float = 300.0,
+        executorWait: float = 60.0,
         runDir: str = "",
         cacheDir: str = "",
         showProgress: bool = True,
+        learningRate: float = 3e-4,
+        warmupEpochs: float = 1.0,
+        schedule: str | Schedule = "cosine",
+        watchedMetric: str = "valid_loss",
+        optimizer: str = "adamw",
+        momentum: float = 0.9,
+        nesterov: bool = False,
+        dampening: float = 0.0,
+        betas: Sequence[float] | None = None,
+        trustCoefficient: float = 0.001,
+        weightDecay: float = 0.01,
+        headWeightDecay: float = 0.01,
+        decayNormsAndBiases: bool = False,
+        headLearningRateFactor: float = 0.0,
+        layerDecay: float = 1.0,
+        layerRules: Sequence[str | LayerRule] | None = None,
+        clipValue: float = 0.0,
+        clipNorm: float = 0.0,
+        loss: str | Loss = "bce",
+        labelSmoothing: float = 0.0,
+        posWeight: str | Sequence[float] = "",
+        findingWeights: str | Sequence[float] = "",
+        dropout: float = 0.2,
+        batchNorm: str = "auto",
+        emaDecay: float = 0.0,
+        freeze: str = "",
+        unfreeze: Sequence[str | tuple[int, str]] | None = None,
+        featureVariants: int = 4,
+        seed: int = 0,
     ) -> None:
         super().__init__()
         # Only what the caller named: defaults live in TrainParams, once.
@@ -120,50 +151,6 @@ class NNEstimator(
         value = {
             param.name: self.getOrDefault(param) for param in self.params if self.isDefined(param)
         }
-        for name in ("maxEpochs", "batchSize", "learningRate"):
-            require(value[name] > 0, name, "positive", value[name])
-        for name in (
-            "warmupEpochs",
-            "weightDecay",
-            "headWeightDecay",
-            "headLearningRateFactor",
-            "numRanks",
-            "imageSize",
-            "seed",
-        ):
-            require(value[name] >= 0, name, "zero or more", value[name])
-        for name, modes in _MODES.items():
-            require(value[name] in modes, name, f"one of {', '.join(modes)}", value[name])
-        require(0 <= value["dropout"] < 1, "dropout", "in [0, 1)", value["dropout"])
-        try:
-            architecture(value["model"])
-        except InvalidValueError as error:
-            raise InvalidValueError(f"model: {error}") from error
-        return FitSettings(
-            architecture=value["model"],
-            findings=tuple(value["findings"]),
-            weights=value["weights"],
-            preprocessing=self.chain(),
-            max_epochs=value["maxEpochs"],
-            batch_size=value["batchSize"],
-            learning_rate=value["learningRate"],
-            warmup_epochs=value["warmupEpochs"],
-            schedule=value["schedule"],
-            head_lr_factor=value["headLearningRateFactor"],
-            optimizer=OptimizerSpec(
-                name=value["optimizer"],
-                weight_decay=value["weightDecay"],
-                head_weight_decay=value["headWeightDecay"],
-            ),
-            dropout=value["dropout"],
-            batch_norm=value["batchNorm"],
-            freeze_backbone=value["freezeBackbone"],
-            best_metric=value["bestMetric"],
-            precision=value["precision"],
-            seed=value["seed"],
-            num_ranks=value["numRanks"],
-            run_directory=value["runDir"],
-            cache_directory=value["cacheDir"],
-            show_progress=value["showProgress"],
-            provenance={},
-        )
+        check_values(value)
+        given = {param.name for param in self.params if self.isSet(param)}
+        return settings_of(value, given, self.chain())

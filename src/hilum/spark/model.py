@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any, cast
 from weakref import WeakKeyDictionary
 
+import pandas as pd
 import pyarrow as pa
 from pyspark import SparkFiles
 from pyspark.ml import Model
@@ -88,6 +89,11 @@ class NNModel(Model, PredictParams, MLReadable["NNModel"], MLWritable):
     def history(self) -> History:
         """Training history, epoch by epoch; empty for a loaded model."""
         return self._history or History()
+
+    @property
+    def summary(self) -> pd.DataFrame:
+        """Training as a table: a row per validation, the AUC of each finding in its own column."""
+        return self.history.to_pandas(self.findings)
 
     def setFeaturesCol(self, value: str) -> "NNModel":
         """Name of the image column."""

@@ -1,31 +1,17 @@
 """The Spark ML parameters of Hilum's stages, declared once and shared by estimator and model."""
 
-import json
-from typing import Any, TypeVar
+from typing import Any
 
 from pyspark.ml.param import Param, Params, TypeConverters
 from pyspark.ml.param.shared import HasFeaturesCol, HasLabelCol, HasPredictionCol, HasSeed
 
-from hilum.errors import InvalidValueError
 from hilum.findings import FINDINGS
 from hilum.preprocessing import Chain
+from hilum.spark.learning_params import LearningParams
+from hilum.spark.param_texts import chain_of, to_chain_text
+from hilum.spark.run_params import RunParams
 
 __all__ = ["PredictParams", "TrainParams"]
-
-Stage = TypeVar("Stage", bound=Params)
-
-
-def _chain_text(value: Any) -> str:
-    """Preprocessing is kept as JSON text, so that a stage's parameters are plain JSON."""
-    if isinstance(value, Chain):
-        return json.dumps(value.to_json(), sort_keys=True)
-    try:
-        Chain.from_json(json.loads(value))
-    except (TypeError, ValueError) as error:
-        raise InvalidValueError(
-            f"preprocessing must be a Chain or its JSON. Got {value!r}: {error}"
-        ) from error
-    return str(value)
 
 
 class PredictParams(HasFeaturesCol, HasPredictionCol):
@@ -85,7 +71,7 @@ class PredictParams(HasFeaturesCol, HasPredictionCol):
         return self.getOrDefault(self.predictBatchSize)
 
 
-class TrainParams(PredictParams, HasLabelCol, HasSeed):
+class TrainParams(PredictParams, LearningParams, RunParams, HasLabelCol, HasSeed):
     """What training needs; every parameter has a default that works."""
 
     splitCol: Param[str] = Param(
@@ -125,112 +111,7 @@ class TrainParams(PredictParams, HasLabelCol, HasSeed):
         Params._dummy(),
         "preprocessing",
         "hilum.preprocessing.Chain, or its JSON; empty: the default radiograph chain",
-        typeConverter=_chain_text,
-    )
-    maxEpochs: Param[int] = Param(
-        Params._dummy(), "maxEpochs", "passes over the training split, > 0", TypeConverters.toInt
-    )
-    batchSize: Param[int] = Param(
-        Params._dummy(),
-        "batchSize",
-        "images per optimizer step over all ranks (the global batch), > 0; any size is legal",
-        typeConverter=TypeConverters.toInt,
-    )
-    learningRate: Param[float] = Param(
-        Params._dummy(),
-        "learningRate",
-        "peak learning rate, reached after warm-up; never scaled silently, > 0",
-        typeConverter=TypeConverters.toFloat,
-    )
-    warmupEpochs: Param[float] = Param(
-        Params._dummy(),
-        "warmupEpochs",
-        "epochs of linear warm-up before the schedule, >= 0",
-        typeConverter=TypeConverters.toFloat,
-    )
-    schedule: Param[str] = Param(
-        Params._dummy(),
-        "schedule",
-        "after warm-up: cosine (down to 0 at the end of the last epoch), plateau (a tenth whenever "
-        "the validation loss has not fallen for two epochs), or constant",
-        typeConverter=TypeConverters.toString,
-    )
-    headLearningRateFactor: Param[float] = Param(
-        Params._dummy(),
-        "headLearningRateFactor",
-        "learning rate of the new head over that of the backbone, > 0; "
-        "0: 10 where the backbone starts trained, 1 where it starts random or is frozen",
-        typeConverter=TypeConverters.toFloat,
-    )
-    optimizer: Param[str] = Param(
-        Params._dummy(), "optimizer", "adam, adamw or sgd", typeConverter=TypeConverters.toString
-    )
-    weightDecay: Param[float] = Param(
-        Params._dummy(),
-        "weightDecay",
-        "weight decay of the backbone's weights; biases and norms have none, >= 0",
-        typeConverter=TypeConverters.toFloat,
-    )
-    headWeightDecay: Param[float] = Param(
-        Params._dummy(),
-        "headWeightDecay",
-        "weight decay (L2) of the new head, >= 0",
-        typeConverter=TypeConverters.toFloat,
-    )
-    dropout: Param[float] = Param(
-        Params._dummy(), "dropout", "dropout before the head, in [0, 1)", TypeConverters.toFloat
-    )
-    batchNorm: Param[str] = Param(
-        Params._dummy(),
-        "batchNorm",
-        "batch (statistics per rank), frozen (scale, shift and statistics stay those of the start "
-        "weights; the loss curve then does not depend on the number of ranks), or auto (frozen "
-        "where the backbone starts trained or is frozen, batch where it starts random)",
-        typeConverter=TypeConverters.toString,
-    )
-    freezeBackbone: Param[bool] = Param(
-        Params._dummy(),
-        "freezeBackbone",
-        "train the head only",
-        typeConverter=TypeConverters.toBoolean,
-    )
-    bestMetric: Param[str] = Param(
-        Params._dummy(),
-        "bestMetric",
-        "which epoch becomes the model: that of the lowest valid_loss, or of the highest "
-        "valid_mean_auroc (noisy where the validation split holds few positives)",
-        typeConverter=TypeConverters.toString,
-    )
-    precision: Param[str] = Param(
-        Params._dummy(),
-        "precision",
-        "float32, bfloat16, or auto (bfloat16 where the hardware has it)",
-        typeConverter=TypeConverters.toString,
-    )
-    numRanks: Param[int] = Param(
-        Params._dummy(),
-        "numRanks",
-        "training processes; 0: one per executor, with all its cores",
-        typeConverter=TypeConverters.toInt,
-    )
-    runDir: Param[str] = Param(
-        Params._dummy(),
-        "runDir",
-        "directory for checkpoints, history and progress, shared by driver and executors; "
-        "empty: a temporary one (single machine only)",
-        typeConverter=TypeConverters.toString,
-    )
-    cacheDir: Param[str] = Param(
-        Params._dummy(),
-        "cacheDir",
-        "directory of pixel caches, shared likewise; empty: inside runDir",
-        typeConverter=TypeConverters.toString,
-    )
-    showProgress: Param[bool] = Param(
-        Params._dummy(),
-        "showProgress",
-        "show live progress on stderr",
-        typeConverter=TypeConverters.toBoolean,
+        typeConverter=to_chain_text,
     )
 
     def __init__(self, *args: Any) -> None:
@@ -242,24 +123,6 @@ class TrainParams(PredictParams, HasLabelCol, HasSeed):
             weights="auto",
             findings=list(FINDINGS),
             imageSize=0,
-            maxEpochs=8,
-            batchSize=16,
-            learningRate=3e-4,
-            warmupEpochs=1.0,
-            schedule="cosine",
-            headLearningRateFactor=0.0,
-            optimizer="adamw",
-            weightDecay=0.01,
-            headWeightDecay=0.01,
-            dropout=0.2,
-            batchNorm="auto",
-            freezeBackbone=False,
-            bestMetric="valid_loss",
-            precision="auto",
-            numRanks=0,
-            runDir="",
-            cacheDir="",
-            showProgress=True,
             seed=0,
         )
 
@@ -267,4 +130,4 @@ class TrainParams(PredictParams, HasLabelCol, HasSeed):
         """The chain given, or None for the default one."""
         if not self.isDefined(self.preprocessing):
             return None
-        return Chain.from_json(json.loads(self.getOrDefault(self.preprocessing)))
+        return chain_of(self.getOrDefault(self.preprocessing))

@@ -2,7 +2,7 @@
 
 import queue
 import threading
-from collections.abc import Generator, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator
 from dataclasses import dataclass
 from typing import TypeVar
 
@@ -11,9 +11,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from hilum.training.sampler import rank_share
-from hilum.training.shards import ImageCache
-from hilum.training.world import World
+from hilum.training.placement import Placement
 
 __all__ = ["Batch", "prefetch", "rank_batches"]
 
@@ -27,7 +25,9 @@ class Batch:
     """A rank's share of one global batch.
 
     Attributes:
-        images: uint8 (N, C, H, W). labels: float32 (N, output), NaN where unknown.
+        images: what the source gathers for N images: uint8 (N, C, H, W), or where those lie, or
+            features (N, ...).
+        labels: float32 (N, output), NaN where unknown.
         samples: int64 (N,), the images' positions in the cache.
         num_real: the first `num_real` rows count; the rest pads a share that would be too small.
         global_labels: labels of the whole global batch, so that every rank can weigh its share.
@@ -41,18 +41,28 @@ class Batch:
 
 
 def rank_batches(
-    cache: ImageCache, global_batches: Iterable[npt.NDArray[np.int64]], world: World
+    placement: Placement,
+    rank: int,
+    global_batches: Iterable[npt.NDArray[np.int64]],
+    gather: Callable[[npt.NDArray[np.int64]], Tensor],
 ) -> Iterator[Batch]:
-    """This rank's share of each global batch (positions in the cache)."""
+    """A rank's share of each global batch (positions in the cache).
+
+    Args:
+        gather: what fills `Batch.images`.
+    """
+    labels = placement.cache.labels
     for samples in global_batches:
-        share = rank_share(samples, world.rank, world.num_ranks)
-        padded = np.concatenate([share, samples, samples])[: max(len(share), MIN_RANK_IMAGES)]
+        share = padded = placement.shares(samples)[rank]
+        if len(share) < MIN_RANK_IMAGES:
+            filling = placement.filling(samples)
+            padded = np.concatenate([share, filling, filling])[:MIN_RANK_IMAGES]
         yield Batch(
-            images=torch.from_numpy(cache.gather(padded)),
-            labels=torch.from_numpy(cache.labels[padded]),
+            images=gather(padded),
+            labels=torch.from_numpy(labels[padded]),
             samples=torch.from_numpy(padded),
             num_real=len(share),
-            global_labels=torch.from_numpy(cache.labels[samples]),
+            global_labels=torch.from_numpy(labels[samples]),
         )
 
 

@@ -25,6 +25,8 @@ from hilum.training.history import History
 
 __all__ = [
     "Checkpoint",
+    "carry_state",
+    "checkpointed_step",
     "load_checkpoint",
     "optimizer_state",
     "restore_optimizer",
@@ -132,6 +134,12 @@ def load_checkpoint(run_directory: str, which: Which = "last") -> Checkpoint | N
     return None
 
 
+def checkpointed_step(run_directory: str) -> int:
+    """Optimizer steps that the newest checkpoint has done; 0 without one. Reads only its name."""
+    stems = _stems(_directory(run_directory))
+    return int(stems[-1].removeprefix("step-")) if stems else 0
+
+
 def optimizer_state(optimizer: Optimizer) -> tuple[dict[str, Tensor], dict[str, float]]:
     """Tensors by "position.key", and the counters some optimizers keep in their groups.
 
@@ -165,6 +173,22 @@ def restore_optimizer(
         position, key = name.split(".", 1)
         groups[int(position)][key] = int(count)
     optimizer.load_state_dict({"state": state, "param_groups": groups})
+
+
+def carry_state(before: Optimizer, after: Optimizer) -> None:
+    """Give a new optimizer the state the old one had of the parameters both train."""
+    after.state.update(
+        {
+            parameter: before.state[parameter]
+            for group in after.param_groups
+            for parameter in group["params"]
+            if parameter in before.state
+        }
+    )
+    counters = {g["name"]: g["step"] for g in before.param_groups if "step" in g and "name" in g}
+    for group in after.param_groups:
+        if group.get("name") in counters:
+            group["step"] = counters[group["name"]]
 
 
 def _directory(run_directory: str) -> str:

@@ -4,36 +4,50 @@ What it needs of the world is three collectives (`hilum.training.world`); what i
 is a `Source`. The order of steps is in `hilum.training.steps`.
 """
 
-import warnings
+import logging
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
 import torch
 from torch import Tensor, nn
-from torch.nn.parallel import DistributedDataParallel
 from torch.optim import Optimizer
 from torch.optim.swa_utils import AveragedModel
 
 from hilum.evaluation import mean_auroc, roc_auc_score
-from hilum.models import freeze_batch_norm, freeze_layers, head_names, set_train_mode
-from hilum.optim import mean_loss
+from hilum.models import (
+    freeze_batch_norm,
+    freeze_layers,
+    head_names,
+    set_train_mode,
+    use_grey_stem,
+)
+from hilum.optim import mean_loss, total_weight
+from hilum.preprocessing import Chain, one_channel
 from hilum.processor import has_fast_bfloat16
 from hilum.training.averaging import averaged_model
 from hilum.training.batches import Batch
+from hilum.training.checkpoint import carry_state
 from hilum.training.config import Precision, TrainConfig
+from hilum.training.depthwise import use_float32_depthwise
+from hilum.training.devices import choose_device, compile_network, open_images
 from hilum.training.dropout import seed_dropout, use_sample_dropout
-from hilum.training.sampler import rank_share
+from hilum.training.exchange import exchange_gradients, form_buckets
+from hilum.training.features import open_source
+from hilum.training.phases import frozen_layer
+from hilum.training.placement import Placement
 from hilum.training.shards import ImageCache
 from hilum.training.source import ImageSource, Source
 from hilum.training.world import World, all_reduce_sum, gather_rows
 
 __all__ = [
+    "Learning",
     "Rank",
     "Validation",
     "average_running_statistics",
     "compute_dtype",
+    "enter_epoch",
     "predict_split",
     "prepare_rank",
     "settle_buckets",
@@ -41,26 +55,66 @@ __all__ = [
     "validate",
 ]
 
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Learning:
+    """What is made anew when other layers begin to learn.
+
+    Attributes:
+        frozen: up to which layer the network is frozen.
+        source: feeds the part that learns. engine: that part, wrapped for gradient averaging.
+        notice: what the user should know, such as why features are not kept; or "".
+    """
+
+    frozen: str
+    source: Source
+    engine: nn.Module
+    optimizer: Optimizer
+    notice: str = ""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Rank:
     """What one rank holds while it trains.
 
     Attributes:
-        model: the bare network. engine: the same network, wrapped for gradient averaging.
-        average: its moving average; None without one.
+        placement: which images are on this host, and which this rank trains.
+        images: feeds the whole network.
+        model: the bare network. average: its moving average; None without one.
+        learning: the part of it that learns now, and what trains that.
     """
 
     world: World
     config: TrainConfig
-    cache: ImageCache
-    source: Source
+    placement: Placement
+    images: ImageSource
     device: torch.device
     dtype: torch.dtype
     model: nn.Module
-    engine: nn.Module
     average: AveragedModel | None
-    optimizer: Optimizer
+    learning: Learning
+
+    @property
+    def source(self) -> Source:
+        """What feeds the part that learns."""
+        return self.learning.source
+
+    @property
+    def engine(self) -> nn.Module:
+        """The part that learns, wrapped for gradient averaging."""
+        return self.learning.engine
+
+    @property
+    def optimizer(self) -> Optimizer:
+        """What moves the weights of the part that learns."""
+        return self.learning.optimizer
+
+    @property
+    def cache(self) -> ImageCache:
+        """All labels, and the images of this host."""
+        return self.placement.cache
 
     @property
     def validated(self) -> nn.Module:
@@ -86,48 +140,88 @@ class Validation:
 def prepare_rank(
     world: World,
     config: TrainConfig,
-    cache: ImageCache,
+    placement: Placement,
     model: nn.Module,
     precision: Precision | None = None,
+    epoch: int = 0,
 ) -> Rank:
     """Place the model on this rank's device and wrap it for the world it is in.
 
     Args:
         precision: what a former attempt computed in; by default what the configuration says.
+        epoch: the one the last step belongs to, whose layers the optimizer is for.
     """
-    use_cuda = torch.cuda.is_available()
-    device = torch.device("cuda", world.local_rank) if use_cuda else torch.device("cpu")
-    if not use_cuda:
-        # Spark starts Python workers with OMP_NUM_THREADS=1 (SPARK-42613); say what we want.
-        torch.set_num_threads(world.num_threads)
-    freeze_layers(model, config.architecture, config.freeze)
-    if config.batch_norm == "frozen":
-        freeze_batch_norm(model)
+    device = choose_device(world)
     use_sample_dropout(model)
+    chain = _input_chain(config, model, device)
+    dtype = _agreed_dtype(compute_dtype(precision or config.precision, device), world)
+    if device.type == "cpu" and dtype == torch.bfloat16:
+        use_float32_depthwise(model)
     model = model.to(device).to(memory_format=torch.channels_last)
-    optimizer = config.optimizer.build(model.named_parameters(), head_names(config.architecture))
-    set_train_mode(model)
-    engine: nn.Module = model
-    if world.num_ranks > 1:
-        # Buffers are averaged where they are used (average_running_statistics), not each step.
-        with warnings.catch_warnings():
-            # torch 2.15 prefers forward_sync_buffers, which older ones do not have.
-            warnings.simplefilter("ignore", FutureWarning)
-            engine = DistributedDataParallel(
-                model, broadcast_buffers=False, gradient_as_bucket_view=True
-            )
+    images = ImageSource(
+        world=world,
+        config=config,
+        placement=placement,
+        images=open_images(placement, device),
+        device=device,
+        chain=chain,
+    )
     return Rank(
         world=world,
         config=config,
-        cache=cache,
-        source=ImageSource(world=world, config=config, cache=cache, device=device),
+        placement=placement,
+        images=images,
         device=device,
-        dtype=_agreed_dtype(compute_dtype(precision or config.precision, device), world),
+        dtype=dtype,
         model=model,
-        engine=engine,
         average=averaged_model(model, config.ema_decay) if config.ema_decay else None,
-        optimizer=optimizer,
+        learning=_learning(images, model, dtype, epoch),
     )
+
+
+def enter_epoch(rank: Rank, epoch: int) -> Rank:
+    """Let the layers learn that learn from this epoch on; the rank itself where nothing changes.
+
+    What was trained already keeps its moments, what begins to learn starts without.
+    """
+    if frozen_layer(rank.config, epoch) == rank.learning.frozen:
+        return rank
+    learning = _learning(rank.images, rank.model, rank.dtype, epoch)
+    carry_state(rank.optimizer, learning.optimizer)
+    rank = replace(rank, learning=learning)
+    settle_buckets(rank)
+    logger.info("rank=%d epoch=%d frozen=%r", rank.world.rank, epoch, learning.frozen)
+    return rank
+
+
+def _learning(images: ImageSource, model: nn.Module, dtype: torch.dtype, epoch: int) -> Learning:
+    """Freeze as the epoch wants it, and make what depends on it."""
+    config = images.config
+    frozen = frozen_layer(config, epoch)
+    freeze_layers(model, config.architecture, frozen)
+    if config.batch_norm == "frozen":
+        freeze_batch_norm(model)
+    set_train_mode(model)
+    optimizer = config.optimizer.build(model.named_parameters(), head_names(config.architecture))
+    source, notice = open_source(images, model, dtype, epoch) if frozen else (images, "")
+    engine = source.trained_part(model)
+    if config.compile:
+        compile_network(engine, images.device)
+    if images.world.num_ranks > 1:
+        engine = exchange_gradients(engine, compression=config.gradient_compression)
+    return Learning(frozen=frozen, source=source, engine=engine, optimizer=optimizer, notice=notice)
+
+
+def _input_chain(config: TrainConfig, model: nn.Module, device: torch.device) -> Chain:
+    """What turns cached pixels into the network's input; on a CPU one grey channel if possible.
+
+    On a GPU pixels travel as one byte each and are expanded there; the grey form was not timed.
+    """
+    suffix = config.preprocessing.suffix
+    grey = one_channel(suffix) if device.type == "cpu" else None
+    if grey is not None and use_grey_stem(model, grey.scale, grey.shift):
+        return grey.chain
+    return suffix
 
 
 def compute_dtype(precision: Precision, device: torch.device) -> torch.dtype:
@@ -148,24 +242,13 @@ def _agreed_dtype(dtype: torch.dtype, world: World) -> torch.dtype:
 
 
 def settle_buckets(rank: Rank) -> None:
-    """Let DDP put its gradient buckets in their final order before the first step.
-
-    DDP orders buckets anew after its first backward pass, and with the bucket the order of
-    summation changes where more than two ranks add up. Without this a run that was resumed would
-    differ in the last bits from an unbroken one in its first step.
-    """
-    if rank.world.num_ranks <= 2:
+    """Bring the exchange of gradients into its final form before the first step."""
+    if rank.world.num_ranks == 1:
         return
-    buffers = [buffer.clone() for buffer in rank.model.buffers()]
-    samples = rank.cache.positions("train")[:2]
+    samples = rank.placement.filling(rank.cache.positions("train"))[:2]
     inputs = next(iter(rank.source.evaluation([samples])))
-    seed_dropout(rank.model, rank.config.seed, 0, torch.from_numpy(samples))
     with rank.autocast():
-        logits = rank.engine(inputs)
-    logits.float().sum().backward()
-    rank.optimizer.zero_grad(set_to_none=True)
-    for buffer, before in zip(rank.model.buffers(), buffers, strict=True):
-        buffer.copy_(before)
+        form_buckets(rank.engine, inputs)
 
 
 def train_step(rank: Rank, batch: Batch, epoch: int) -> tuple[Tensor, float, float]:
@@ -175,7 +258,7 @@ def train_step(rank: Rank, batch: Batch, epoch: int) -> tuple[Tensor, float, flo
     DDP averages over ranks, so each rank scales its sum by ranks / global count.
 
     Returns:
-        This rank's summed loss (a float64 scalar on its device) and number of known labels, and
+        This rank's summed loss (a float64 scalar on its device) and weight of known labels, and
         the gradient's global norm (NaN unless it is clipped by norm).
     """
     loss = rank.config.loss
@@ -185,7 +268,7 @@ def train_step(rank: Rank, batch: Batch, epoch: int) -> tuple[Tensor, float, flo
         logits = rank.engine(inputs)
     losses = loss.elementwise(logits.float(), batch.labels.to(rank.device, non_blocking=True))
     summed = losses[: batch.num_real].sum()
-    global_weight = loss.weights(batch.global_labels).sum().clamp(min=1)
+    global_weight = total_weight(loss, batch.global_labels)
     rank.optimizer.zero_grad(set_to_none=True)
     scaled = summed * (rank.world.num_ranks / float(global_weight))
     scaled.backward()  # type: ignore[no-untyped-call]
@@ -206,9 +289,11 @@ def average_running_statistics(rank: Rank) -> None:
         return
     networks = [rank.model] if rank.average is None else [rank.model, rank.average.module]
     for network in networks:
-        for buffer in network.buffers():
-            if buffer.is_floating_point():
-                all_reduce_sum(buffer, rank.world).div_(rank.world.num_ranks)
+        for module, trained in zip(network.modules(), rank.model.modules(), strict=True):
+            # Frozen ones are equal already, and would not survive a sum over three bit by bit.
+            for buffer in module.buffers(recurse=False) if trained.training else ():
+                if buffer.is_floating_point():
+                    all_reduce_sum(buffer, rank.world).div_(rank.world.num_ranks)
 
 
 def validate(rank: Rank) -> Validation:
@@ -229,17 +314,22 @@ def validate(rank: Rank) -> Validation:
 def predict_split(rank: Rank, positions: npt.NDArray[np.int64]) -> Tensor:
     """Logits float32 (len(positions), output) of un-augmented images, gathered from all ranks."""
     world, network = rank.world, rank.validated
-    share = rank_share(positions, world.rank, world.num_ranks)
-    sizes = [len(rank_share(positions, other, world.num_ranks)) for other in range(world.num_ranks)]
+    shares = rank.placement.shares(positions)
+    share = shares[world.rank]
     batch_size = max(1, rank.config.global_batch_size // world.num_ranks)
     parts = [torch.empty(0, len(rank.config.outputs))]
     pieces = (share[at : at + batch_size] for at in range(0, len(share), batch_size))
+    part = rank.source.trained_part(network)
     network.eval()
     with torch.inference_mode(), rank.autocast():
         for inputs in rank.source.evaluation(pieces):
-            parts.append(network(inputs).float().cpu())
+            parts.append(part(inputs).float().cpu())
     set_train_mode(rank.model)
-    return gather_rows(torch.cat(parts), sizes, world)
+    logits = gather_rows(torch.cat(parts), [len(other) for other in shares], world)
+    # Ranks of a host may have what lies anywhere in the split.
+    place = np.empty(len(rank.cache), dtype=np.int64)
+    place[np.concatenate(shares)] = np.arange(len(positions))
+    return logits[torch.from_numpy(place[positions])]
 
 
 def _defined(value: float) -> float | None:

@@ -1,7 +1,7 @@
 """The pixel cache's format and its reader: fixed-stride uint8 shards behind one manifest.
 
     CACHE/<fingerprint>/manifest.json            published last, in one step: there or not there
-    CACHE/<fingerprint>/build-<id>/shard-*.npy   (N, C, H, W) uint8, memory-mapped
+    CACHE/<fingerprint>/build-<id>/shard-*.npy   (N, C, H, W) uint8
     CACHE/<fingerprint>/build-<id>/index.parquet row per image: key, split, labels
 
 Every image has the same number of bytes, so image i is an address, not a search: one core gathers
@@ -9,10 +9,11 @@ tens of thousands of them a second, where it decodes a hundred. Two jobs that bu
 into directories of their own; whoever publishes first is used by both.
 """
 
+import hashlib
 import io
+import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
-from pathlib import Path
 from typing import Any, cast
 
 import numpy as np
@@ -22,8 +23,18 @@ import pyarrow.parquet as pq
 
 from hilum import storage
 from hilum.errors import ChecksumError, InvalidValueError
+from hilum.training.shard_files import LocalShards, RemoteShards, ShardReader
 
-__all__ = ["CacheManifest", "ImageCache", "ShardFile", "open_cache", "write_shard"]
+__all__ = [
+    "CacheManifest",
+    "ImageCache",
+    "ShardFile",
+    "is_intact",
+    "open_cache",
+    "read_index",
+    "read_manifest",
+    "write_shard",
+]
 
 FORMAT_VERSION = 1
 
@@ -56,6 +67,16 @@ class CacheManifest:
     index: ShardFile
     rejected: Mapping[str, int]
 
+    @property
+    def num_bytes(self) -> int:
+        """Bytes of all pixels."""
+        return self.num_images * self.image_bytes
+
+    @property
+    def image_bytes(self) -> int:
+        """Bytes of one image."""
+        return math.prod(self.image_shape)
+
     def to_json(self) -> dict[str, Any]:
         """A JSON object that `from_json` reads."""
         return {"format_version": FORMAT_VERSION, **asdict(self)}
@@ -87,7 +108,7 @@ def write_shard(url: str, images: npt.NDArray[np.uint8]) -> str:
 
 @dataclass(frozen=True, slots=True)
 class ImageCache:
-    """Memory-mapped images with their labels and splits; rows are sorted by key.
+    """Images on storage with their labels and splits in memory; rows are sorted by key.
 
     Attributes:
         keys: one name per image (its origin), sorted.
@@ -96,7 +117,7 @@ class ImageCache:
     """
 
     manifest: CacheManifest
-    maps: tuple[npt.NDArray[np.uint8], ...]
+    shards: ShardReader
     shard_of: npt.NDArray[np.int32]
     row_of: npt.NDArray[np.int32]
     keys: tuple[str, ...]
@@ -113,40 +134,51 @@ class ImageCache:
     def gather(
         self, samples: npt.NDArray[np.int64], out: npt.NDArray[np.uint8] | None = None
     ) -> npt.NDArray[np.uint8]:
-        """Copy images (N, C, H, W) uint8 out of the memory maps, in the order asked for."""
+        """Read images (N, C, H, W) uint8, in the order asked for."""
         if out is None:
             out = np.empty((len(samples), *self.manifest.image_shape), dtype=np.uint8)
         shards, rows = self.shard_of[samples].tolist(), self.row_of[samples].tolist()
         for position, (shard, row) in enumerate(zip(shards, rows, strict=True)):
-            out[position] = self.maps[shard][row]
+            self.shards.read(shard, row, out[position])
         return out
 
 
 def open_cache(directory: str, *, verify: bool = True) -> ImageCache:
-    """Open a published cache that lies on this machine.
+    """Open a published cache.
+
+    One that lies on this machine, or on a file system it mounts, is read as training needs it.
+    From other storage images come one request at a time: for looking at a few.
 
     Args:
-        directory: local directory that holds manifest.json.
+        directory: directory or URL that holds manifest.json.
         verify: compare every file with its SHA-256 first (about 1 GB/s, and it warms the page
             cache that training reads from).
 
     Raises:
         ChecksumError: a file is missing or its bytes are not those that were written.
     """
-    manifest = CacheManifest.from_json(storage.read_json(storage.join(directory, "manifest.json")))
-    root = storage.local_path(directory)
-    if root is None:
-        raise InvalidValueError(
-            f"cache directory must be on a local or mounted file system. Got {directory!r}. "
-            "Hint: ranks map its files into memory; use local or shared disk, or copy it there."
-        )
+    manifest = read_manifest(directory)
+    urls = tuple(storage.join(directory, shard.name) for shard in manifest.shards)
     if verify:
         for file in (*manifest.shards, manifest.index):
-            _verify(root, file)
-    index = pq.read_table(root / manifest.index.name)
+            _verify(directory, file)
+    paths = [path for url in urls if (path := storage.local_path(url)) is not None]
+    shards = LocalShards(paths) if len(paths) == len(urls) else RemoteShards(urls)
+    return read_index(directory, manifest, shards)
+
+
+def read_manifest(directory: str) -> CacheManifest:
+    """Read what a published cache holds."""
+    return CacheManifest.from_json(storage.read_json(storage.join(directory, "manifest.json")))
+
+
+def read_index(directory: str, manifest: CacheManifest, shards: ShardReader) -> ImageCache:
+    """Join a cache's index, from any storage, with a reader of its images."""
+    data = storage.read_bytes(storage.join(directory, manifest.index.name))
+    index = pq.read_table(io.BytesIO(data))
     return ImageCache(
         manifest=manifest,
-        maps=tuple(_map(root / shard.name) for shard in manifest.shards),
+        shards=shards,
         shard_of=index["shard"].to_numpy().astype(np.int32),
         row_of=index["row"].to_numpy().astype(np.int32),
         keys=tuple(index["key"].to_pylist()),
@@ -155,25 +187,31 @@ def open_cache(directory: str, *, verify: bool = True) -> ImageCache:
     )
 
 
-def _map(path: Path) -> npt.NDArray[np.uint8]:
-    images: npt.NDArray[np.uint8] = np.load(path, mmap_mode="r", allow_pickle=False)
-    # A plain view: np.memmap's own indexing runs Python code for every image.
-    return images.view(np.ndarray)
-
-
 def _label_matrix(column: pa.ListArray) -> npt.NDArray[np.float32]:
     flat = column.flatten().to_numpy(zero_copy_only=False).astype(np.float32)
     return cast(npt.NDArray[np.float32], flat.reshape(len(column), -1))
 
 
-def _verify(root: Path, file: ShardFile) -> None:
-    path = root / file.name
-    try:
-        found = storage.sha256_of(np.memmap(path, mode="r").data) if path.stat().st_size else ""
-    except FileNotFoundError:
-        found = "no such file"
+def is_intact(directory: str, file: ShardFile) -> bool:
+    """Whether a file of a cache holds the bytes that were written."""
+    return _sha256(storage.join(directory, file.name)) == file.sha256
+
+
+def _verify(directory: str, file: ShardFile) -> None:
+    found = _sha256(url := storage.join(directory, file.name))
     if found != file.sha256:
         raise ChecksumError(
-            f"{path} must have SHA-256 {file.sha256}. Got {found}. "
+            f"{url} must have SHA-256 {file.sha256}. Got {found}. "
             "Hint: the storage damaged it; delete the cache directory, it will be rebuilt."
         )
+
+
+def _sha256(url: str) -> str:
+    path = storage.local_path(url)
+    try:
+        if path is None:
+            return storage.sha256_of(storage.read_bytes(url))
+        with path.open("rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
+    except FileNotFoundError:
+        return "no such file"

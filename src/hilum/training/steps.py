@@ -11,6 +11,7 @@ import time
 from collections.abc import Iterable, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field
+from functools import partial
 
 import torch
 from torch import Tensor
@@ -18,12 +19,19 @@ from torch import Tensor
 from hilum.optim import set_lr
 from hilum.training.batches import Batch, prefetch
 from hilum.training.checkpoint import Checkpoint, optimizer_state
+from hilum.training.heartbeat import Pulse
 from hilum.training.history import EpochRecord, History
 from hilum.training.keeper import CheckpointKeeper
-from hilum.training.loop import Rank, average_running_statistics, train_step, validate
-from hilum.training.observer import Observer
+from hilum.training.loop import (
+    Rank,
+    average_running_statistics,
+    enter_epoch,
+    train_step,
+    validate,
+)
 from hilum.training.progress import Progress, ProgressWriter
-from hilum.training.sampler import epoch_order, num_steps, step_samples
+from hilum.training.sampler import num_steps, step_samples
+from hilum.training.summaries import Guarded
 from hilum.training.triggers import Position
 from hilum.training.world import all_reduce_sum
 
@@ -62,30 +70,43 @@ class Run:
     def loss(self) -> float:
         """Mean loss since the last record, of this rank and of what all ranks summed."""
         summed, known = self.totals
-        return (summed + float(self.own_loss)) / max(known + self.own_known, 1.0)
+        return (summed + float(self.own_loss)) / ((known + self.own_known) or 1.0)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Watchers:
-    """Where rank 0 reports; on other ranks all three are absent."""
+    """Where a rank reports: its signs of life, and on rank 0 all else.
 
+    Attributes:
+        pulse: None where nobody watches for hanging ranks.
+    """
+
+    pulse: Pulse | None = None
     keeper: CheckpointKeeper | None = None
     progress: ProgressWriter | None = None
-    observers: Sequence[Observer] = ()
+    observers: Sequence[Guarded] = ()
+
+    @property
+    def problem(self) -> str:
+        """What the user should know now; empty while all is well."""
+        problems = [self.keeper.problem if self.keeper is not None else ""]
+        return "; ".join(filter(None, [*problems, *(each.problem for each in self.observers)]))
 
 
 def train(rank: Rank, run: Run, watchers: Watchers) -> None:
     """Train from `run.step` until a rule ends the run; validated and kept at its end."""
     config = rank.config
-    positions = rank.cache.positions("train")
-    steps_per_epoch = num_steps(len(positions), config.global_batch_size)
+    steps_per_epoch = num_steps(len(rank.cache.positions("train")), config.global_batch_size)
     at = Position(run.step, steps_per_epoch, run.seconds)
     while _end(rank, run, at) is None:
         run.history = run.history.ended("")
-        order = positions[epoch_order(len(positions), config.seed, at.epoch)]
+        started = time.perf_counter()
+        rank.placement.enter(at.epoch, partial(_stay_alive, run, watchers, "copying images"))
+        rank = enter_epoch(rank, at.epoch)
+        rank.source.prepare(at.epoch, partial(_report_features, rank, run, at, watchers))
+        order = rank.placement.order(at.epoch)
         todo = range(at.step_in_epoch, steps_per_epoch)
         samples = (step_samples(order, step, config.global_batch_size) for step in todo)
-        started = time.perf_counter()
         with closing(prefetch(rank.source.batches(samples))) as batches:
             for batch in batches:
                 _step(rank, run, batch, at.epoch)
@@ -153,7 +174,7 @@ def _record(rank: Rank, run: Run, before: Position, watchers: Watchers) -> None:
     record = EpochRecord(
         epoch=before.epoch,
         step=run.step,
-        train_loss=summed / max(known, 1.0),
+        train_loss=summed / (known or 1.0),
         valid_loss=found.loss,
         valid_mean_auroc=found.mean_auroc,
         valid_auroc=found.auroc,
@@ -215,7 +236,7 @@ def _sum_over_ranks(rank: Rank, run: Run) -> None:
     run.own_loss, run.own_known = torch.zeros_like(run.own_loss), 0.0
 
 
-def _summarise(run: Run, observers: Sequence[Observer]) -> None:
+def _summarise(run: Run, observers: Sequence[Guarded]) -> None:
     if not observers:
         return
     scalars = {
@@ -230,6 +251,8 @@ def _summarise(run: Run, observers: Sequence[Observer]) -> None:
 
 
 def _report(rank: Rank, run: Run, at: Position, watchers: Watchers, phase: str) -> None:
+    if watchers.pulse is not None:
+        watchers.pulse.move(run.step, phase)
     writer = watchers.progress
     if writer is None or not (phase == "done" or writer.is_due()):
         return
@@ -247,7 +270,31 @@ def _report(rank: Rank, run: Run, at: Position, watchers: Watchers, phase: str) 
             loss=run.loss if run.images else None,
             lr=run.lr,
             seconds_left=0.0 if phase == "done" else _seconds_left(run, at, max_epochs),
-            warning=watchers.keeper.problem if watchers.keeper is not None else "",
+            warning=watchers.problem or rank.learning.notice,
+        )
+    )
+
+
+def _stay_alive(run: Run, watchers: Watchers, doing: str) -> None:
+    if watchers.pulse is not None:
+        watchers.pulse.move(run.step, doing)
+
+
+def _report_features(
+    rank: Rank, run: Run, at: Position, watchers: Watchers, done: int, total: int
+) -> None:
+    """Say how far the features of an epoch are."""
+    _stay_alive(run, watchers, "features")
+    writer = watchers.progress
+    if writer is None or not writer.is_due():
+        return
+    writer.write(
+        Progress(
+            phase="features",
+            epoch=at.epoch,
+            max_epochs=rank.config.max_epochs,
+            step=done,
+            num_steps=total,
         )
     )
 

@@ -20,13 +20,16 @@ from torch import nn
 
 from hilum import storage
 from hilum.errors import InvalidValueError, TrainingError
-from hilum.models import create_model
+from hilum.models import create_model, freeze_layers
 from hilum.training.checkpoint import Checkpoint, load_checkpoint, restore_optimizer
 from hilum.training.config import Precision, TrainConfig
+from hilum.training.heartbeat import Pulse, start_pulse
 from hilum.training.keeper import CheckpointKeeper
 from hilum.training.loop import Rank, prepare_rank, settle_buckets
+from hilum.training.placement import Placement, open_placement
 from hilum.training.progress import ProgressWriter
-from hilum.training.shards import ImageCache, open_cache
+from hilum.training.sampler import num_steps
+from hilum.training.shards import ImageCache
 from hilum.training.steps import Run, Watchers, train
 from hilum.training.summaries import open_observers
 from hilum.training.world import World, all_reduce_sum
@@ -54,7 +57,14 @@ class TrainJob:
 
 
 def prepare_run(run_directory: str, job: TrainJob, model: nn.Module) -> None:
-    """Write what the ranks start from. The job file comes last: with it, the run exists."""
+    """Write what the ranks start from. The job file comes last: with it, the run exists.
+
+    Raises:
+        InvalidValueError: `freeze` or `unfreeze` names a layer the network does not have.
+    """
+    layers = [job.config.freeze, *(layer for _, layer in job.config.unfreeze)]
+    for layer in (*layers, ""):
+        freeze_layers(model, job.config.architecture, layer)
     tensors = {name: value.contiguous() for name, value in model.state_dict().items()}
     storage.write_bytes(storage.join(run_directory, "initial.safetensors"), save_tensors(tensors))
     storage.write_json(storage.join(run_directory, "job.json"), job.to_json())
@@ -66,27 +76,36 @@ def train_worker(world: World, run_directory: str) -> str:
     Returns:
         SHA-256 of the final weights: equal on all ranks, or they have diverged.
     """
-    job = TrainJob.from_json(storage.read_json(storage.join(run_directory, "job.json")))
-    cache = open_cache(job.cache_directory, verify=world.local_rank == 0)
-    if len(cache.positions("train")) == 0:
+    with start_pulse(run_directory, world) as pulse:
+        job = TrainJob.from_json(storage.read_json(storage.join(run_directory, "job.json")))
+        with open_placement(world, job.config, job.cache_directory, run_directory) as placement:
+            return _train(world, job.config, placement, run_directory, pulse)
+
+
+def _train(
+    world: World, config: TrainConfig, placement: Placement, run_directory: str, pulse: Pulse
+) -> str:
+    if len(placement.cache.positions("train")) == 0:
         raise InvalidValueError(
             "the training split must hold images. Got none. "
             'Hint: the column named by splitCol needs rows with the value "train".'
         )
-    rank, run = _start(world, job.config, cache, run_directory)
+    rank, run = _start(world, config, placement, run_directory)
     with ExitStack() as stack:
-        train(rank, run, _watchers(world, run_directory, job.config, stack))
+        train(rank, run, _watchers(rank, run, run_directory, pulse, stack))
     return weights_digest(rank.model)
 
 
-def _watchers(world: World, run_directory: str, config: TrainConfig, stack: ExitStack) -> Watchers:
-    if not world.is_leader:
-        return Watchers()
-    observers = open_observers(run_directory, config)
+def _watchers(rank: Rank, run: Run, run_directory: str, pulse: Pulse, stack: ExitStack) -> Watchers:
+    if not rank.world.is_leader:
+        return Watchers(pulse=pulse)
+    config = rank.config
+    observers = open_observers(run_directory, config, history=run.history, step=run.step)
     for observer in observers:
         stack.callback(observer.close)
     keeper = stack.enter_context(CheckpointKeeper(run_directory, config.keep_checkpoints))
-    return Watchers(keeper=keeper, progress=ProgressWriter(run_directory), observers=observers)
+    progress = ProgressWriter(run_directory)
+    return Watchers(pulse=pulse, keeper=keeper, progress=progress, observers=observers)
 
 
 def weights_digest(model: nn.Module) -> str:
@@ -98,23 +117,37 @@ def weights_digest(model: nn.Module) -> str:
 
 
 def _start(
-    world: World, config: TrainConfig, cache: ImageCache, run_directory: str
+    world: World, config: TrainConfig, placement: Placement, run_directory: str
 ) -> tuple[Rank, Run]:
     model = create_model(config.architecture, len(config.outputs), dropout=config.dropout)
     checkpoint = load_checkpoint(run_directory)
     _agree_on_start(world, -1 if checkpoint is None else checkpoint.step)
+    step = 0 if checkpoint is None else checkpoint.step
+    placement.enter(min(_epoch_of(step, placement.cache, config), config.max_epochs - 1))
     if checkpoint is None:
         initial = storage.read_bytes(storage.join(run_directory, "initial.safetensors"))
         model.load_state_dict(load_tensors(initial))
-        rank, run = prepare_rank(world, config, cache, model), Run()
+        rank, run = prepare_rank(world, config, placement, model), Run()
     else:
         model.load_state_dict(dict(checkpoint.weights))
-        rank = prepare_rank(world, config, cache, model, cast(Precision, checkpoint.computed_in))
+        rank = prepare_rank(
+            world,
+            config,
+            placement,
+            model,
+            cast(Precision, checkpoint.computed_in),
+            epoch=_epoch_of(checkpoint.step - 1, placement.cache, config),
+        )
         restore_optimizer(rank.optimizer, checkpoint.optimizer, checkpoint.group_state)
         run = _continued(rank, checkpoint)
     run.own_loss = run.own_loss.to(rank.device)
     settle_buckets(rank)
     return rank, run
+
+
+def _epoch_of(step: int, cache: ImageCache, config: TrainConfig) -> int:
+    steps_per_epoch = num_steps(len(cache.positions("train")), config.global_batch_size)
+    return max(0, step) // steps_per_epoch
 
 
 def _continued(rank: Rank, checkpoint: Checkpoint) -> Run:

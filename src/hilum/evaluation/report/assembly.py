@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from hilum.evaluation.plots import plot_prevalence, plot_training
+from hilum.evaluation.plots import plot_prevalence
 from hilum.evaluation.report.accuracy import curves_part, findings_part, published_part
 from hilum.evaluation.report.card import CardSection, model_card
 from hilum.evaluation.report.claim import ClaimItem, claim_checklist
@@ -22,6 +22,7 @@ from hilum.evaluation.report.trust import (
     views_part,
 )
 from hilum.evaluation.summary import at_thresholds, cautions, headlines
+from hilum.evaluation.training_plots import plot_training
 
 __all__ = ["Report", "assemble"]
 
@@ -133,19 +134,23 @@ def _prevalence(inputs: ReportInputs) -> Picture | None:
 def _training_part(inputs: ReportInputs) -> Part | None:
     if not inputs.history:
         return None
-    columns = [Column(key="epoch", label="Epochs completed", form="count")]
+    # A run may be validated within its epochs too; then steps tell the rows apart.
+    whole_epochs = all(row.get("epoch", at) == at for at, row in enumerate(inputs.history))
+    columns = [Column(key="epoch", label="Epoch", form="count")]
+    columns += [] if whole_epochs else [Column(key="step", label="Optimizer steps", form="count")]
     columns += [
         Column(key=key, label=label, form="number", digits=digits, where_none="-")
         for key, label, digits in _TRAINING_COLUMNS
     ]
     rows = [
-        {"epoch": number, **{key: row.get(key) for key, _, _ in _TRAINING_COLUMNS}}
-        for number, row in enumerate(inputs.history, start=1)
+        {column.key: row.get(column.key) for column in columns}
+        | {"epoch": row.get("epoch", at) + 1}
+        for at, row in enumerate(inputs.history)
     ]
     picture = Picture(
         name="training",
-        figure=plot_training(inputs.history),
-        text="Loss, validation AUC and learning rate over the epochs",
+        figure=plot_training(inputs.history, over="epochs" if whole_epochs else "steps"),
+        text="Loss, validation AUC and learning rate over the run",
     )
     table = Table(name="training", columns=columns, rows=rows)
     return Part(anchor="training", title="Training", pictures=[picture], tables=[table])

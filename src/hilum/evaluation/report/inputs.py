@@ -15,7 +15,6 @@ from hilum.evaluation.bands import CurveBands
 from hilum.evaluation.cooccurrence import Cooccurrence
 from hilum.evaluation.label_noise import LabelAgreement
 from hilum.evaluation.localisation import Localisation
-from hilum.evaluation.plots import HistoryRow
 from hilum.evaluation.published import PublishedResult
 from hilum.evaluation.report.tables import Estimate
 from hilum.evaluation.result import Evaluation
@@ -23,6 +22,7 @@ from hilum.evaluation.robustness import Robustness
 from hilum.evaluation.shortcuts import Probe, ShortcutRow
 from hilum.evaluation.subgroup_result import Subgroups
 from hilum.evaluation.summary import DataFlow
+from hilum.evaluation.training_plots import HistoryRow
 
 __all__ = [
     "Example",
