@@ -14,7 +14,7 @@ DAY_S = 86_400
 
 def make_copy(root, name, age_days=0.0):
     hold = Hold(root, name)
-    hold.own()
+    assert hold.try_own()
     hold.path.mkdir()
     (hold.path / "pixels").write_bytes(b"x" * 1000)
     then = time.time() - age_days * DAY_S

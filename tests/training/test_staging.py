@@ -41,6 +41,23 @@ def test_ranks_of_a_host_copy_once_and_later_runs_not_at_all(remote_cache, tmp_p
     assert caplog.text.count("state=copied") == 1
 
 
+@pytest.mark.timeout(20)
+def test_a_rank_that_comes_late_does_not_wait_for_the_end_of_the_others_runs(
+    remote_cache, tmp_path, monkeypatch
+):
+    training = stage_cache(remote_cache, tmp_path, verify=True)
+    really, seen = staging._is_whole, []
+
+    def looks_before_the_copy_is_there(path, manifest):
+        seen.append(len(seen) > 0 and really(path, manifest))
+        return seen[-1]
+
+    monkeypatch.setattr(staging, "_is_whole", looks_before_the_copy_is_there)
+    stage_cache(remote_cache, tmp_path, verify=False).close()
+    assert seen == [False, True]
+    training.close()
+
+
 def test_a_copy_that_the_disk_damaged_is_mended(remote_cache, tmp_path):
     hold = stage_cache(remote_cache, tmp_path, verify=True)
     hold.close()

@@ -71,12 +71,11 @@ class Hold:
         self._acquire(fcntl.LOCK_SH)
         os.utime(self._descriptor)  # when it was used last
 
-    def own(self) -> None:
-        """Wait until nobody reads the copy, and keep everybody else from it."""
-        self._acquire(fcntl.LOCK_EX)
-
     def try_own(self) -> bool:
-        """Own the copy if nobody else holds it."""
+        """Keep everybody else from the copy if nobody else holds it; else hold nothing any more.
+
+        Nobody waits to own a copy: its readers may hold it for days.
+        """
         try:
             self._acquire(fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:

@@ -24,6 +24,7 @@ logger = logging.getLogger(__name__)
 COPIES_AT_ONCE = 4  # one stream rarely fills the way to object storage
 ATTEMPTS = 3
 RETRY_AFTER_S = 1.0
+POLL_S = 0.05
 _PART_HINT = ', or train with placement="part", which keeps a share of the images per host'
 
 
@@ -45,11 +46,13 @@ def stage_cache(directory: str, root: Path, *, verify: bool) -> Hold:
     remove_unused(root)
     hold = Hold(root, f"cache-{manifest.fingerprint}")
     try:
-        hold.share()
         fresh = False
+        hold.share()
         while not _is_whole(hold.path, manifest):
-            hold.own()
-            if not _is_whole(hold.path, manifest):
+            # Never wait to own: who has made the copy meanwhile shares it until the run's end.
+            if not hold.try_own():
+                time.sleep(POLL_S)
+            elif not _is_whole(hold.path, manifest):
                 _copy_all(directory, manifest, hold)
                 fresh = True
             hold.share()
