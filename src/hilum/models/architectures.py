@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import partial
 from types import MappingProxyType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from torch import nn
 
@@ -22,6 +22,9 @@ from hilum.models.published import (
     TorchvisionWeights,
     WeightsSource,
 )
+
+if TYPE_CHECKING:
+    from hilum.models.recipes import Recipe
 
 __all__ = ["ARCHITECTURES", "Architecture", "architecture"]
 
@@ -44,6 +47,8 @@ class Architecture:
         mean: per channel (RGB), of pixels scaled to 0..1, that the published weights expect.
         std: likewise.
         image_size_px: side of the square input the published weights were made for.
+        recipe: how `build` can be repeated elsewhere where the name alone does not say it; None
+            for those that `architecture` finds.
     """
 
     name: str
@@ -53,6 +58,7 @@ class Architecture:
     mean: tuple[float, float, float] = _IMAGENET_MEAN
     std: tuple[float, float, float] = _IMAGENET_STD
     image_size_px: int = 224
+    recipe: "Recipe | None" = field(default=None, compare=False, repr=False)
 
 
 def architecture(name: Architecture | str) -> Architecture:
