@@ -9,6 +9,7 @@ import json
 import os
 import re
 import uuid
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, cast
 
@@ -30,6 +31,7 @@ __all__ = [
     "sha256_of",
     "write_bytes",
     "write_json",
+    "write_pieces",
 ]
 
 COPY_BYTES = 8 * 2**20
@@ -127,21 +129,21 @@ def write_bytes(url: str, data: bytes | memoryview) -> None:
     On disks: written beside, synced, renamed in place. Object stores make a put visible at once
     and whole by themselves; other file systems rename.
     """
+    write_pieces(url, [data])
+
+
+def write_pieces(url: str, pieces: Iterable[bytes | memoryview]) -> str:
+    """Write a file like `write_bytes`, from pieces, and return the SHA-256 of all of it.
+
+    On disks the pieces are neither joined nor copied, and other threads run meanwhile.
+    """
     filesystem, path = fsspec.core.url_to_fs(url)
-    parent = path.rsplit("/", 1)[0]
-    filesystem.makedirs(parent, exist_ok=True)
+    filesystem.makedirs(path.rsplit("/", 1)[0], exist_ok=True)
     local = local_path(url)
     if local is not None:
-        beside = local.with_name(f".{local.name}.{uuid.uuid4().hex}")
-        try:
-            with beside.open("wb") as file:
-                file.write(data)
-                file.flush()
-                os.fsync(file.fileno())
-            beside.replace(local)
-        finally:
-            beside.unlink(missing_ok=True)
-    elif "hdfs" in str(filesystem.protocol):
+        return _write_to_disk(local, pieces)
+    data = b"".join(pieces)
+    if "hdfs" in str(filesystem.protocol):
         beside_name = f"{path}.{uuid.uuid4().hex}"
         filesystem.pipe_file(beside_name, data)
         if filesystem.exists(path):
@@ -149,6 +151,23 @@ def write_bytes(url: str, data: bytes | memoryview) -> None:
         filesystem.mv(beside_name, path)
     else:
         filesystem.pipe_file(path, data)
+    return sha256_of(data)
+
+
+def _write_to_disk(path: Path, pieces: Iterable[bytes | memoryview]) -> str:
+    beside = path.with_name(f".{path.name}.{uuid.uuid4().hex}")
+    digest = hashlib.sha256()
+    try:
+        with beside.open("wb") as file:
+            for piece in pieces:
+                file.write(piece)
+                digest.update(piece)
+            file.flush()
+            os.fsync(file.fileno())
+        beside.replace(path)
+    finally:
+        beside.unlink(missing_ok=True)
+    return digest.hexdigest()
 
 
 def delete_unfinished(directory: str) -> None:

@@ -32,14 +32,15 @@ def test_a_run_whose_driver_was_killed_leaves_no_process_and_can_be_resumed(tmp_
     command = [str(HILUM), "run", "--images", "data/images", "--labels", "data/Data_Entry_2017.csv"]
     command += ["--out", "run", "--model", "timm:test_resnet", "--weights", "random"]
     command += ["--epochs", "40", "--image-size", "32", "--master", "local-cluster[2,1,512]"]
-    history = tmp_path / "run" / "history.json"
+    history, checkpoints = tmp_path / "run/history.json", tmp_path / "run/checkpoints"
     with (tmp_path / "said").open("w") as said:
         started = subprocess.Popen(
             command, cwd=tmp_path, env=environment, stdout=said, stderr=said, start_new_session=True
         )
     try:
         deadline = time.monotonic() + WAIT_S
-        while not history.exists():
+        # Checkpoints are written beside training, so the first may come after the history.
+        while not (history.exists() and list(checkpoints.glob("step-*.json"))):
             assert started.poll() is None, (tmp_path / "said").read_text()
             assert time.monotonic() < deadline, "no epoch was finished"
             time.sleep(0.05)

@@ -44,6 +44,22 @@ def test_bytes_are_read_as_they_were_written(root):
     assert storage.list_names(storage.join(root, "a", "b")) == ["file.bin"], "nothing else is left"
 
 
+def test_a_file_of_pieces_is_their_sum_and_its_digest_is_returned(root):
+    url = storage.join(root, "a", "file.bin")
+    digest = storage.write_pieces(url, iter([b"one", memoryview(b""), memoryview(b"two")]))
+    assert storage.read_bytes(url) == b"onetwo"
+    assert digest == storage.sha256_of(b"onetwo")
+
+    def broken():
+        yield b"half"
+        raise RuntimeError("out of tensors")
+
+    with pytest.raises(RuntimeError):
+        storage.write_pieces(url, broken())
+    assert storage.read_bytes(url) == b"onetwo"
+    assert storage.list_names(storage.join(root, "a")) == ["file.bin"], "nothing else is left"
+
+
 def test_trees_are_listed_and_deleted(root):
     for name in ("tree/b", "tree/a", "tree/deep/c"):
         storage.write_bytes(storage.join(root, name), b"x")

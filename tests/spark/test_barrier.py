@@ -9,7 +9,7 @@ from pyspark import cloudpickle
 import rank_workers
 from hilum.errors import InvalidValueError, TrainingError
 from hilum.models import build_classifier
-from hilum.spark import BarrierLauncher
+from hilum.spark import BarrierLauncher, barrier
 from hilum.spark.barrier import executor_layout
 from hilum.training import LocalLauncher, TrainJob, load_checkpoint, prepare_run, train_worker
 from rank_workers import fail_alone, fail_on_last, report_place
@@ -85,3 +85,17 @@ def test_one_rank_and_two_ranks_on_spark_train_with_the_same_losses(spark, tmp_p
     assert len(set(digests[1])) == 1, "all ranks end with the same weights"
     for alone, together in zip(*losses, strict=True):
         assert alone == pytest.approx(together, rel=1e-5)
+
+
+def test_a_session_that_ends_before_its_launch_leaves_no_traceback(monkeypatch):
+    class Stopped:
+        def add(self, tag):
+            pass
+
+        def remove(self, tag):
+            raise AttributeError("'NoneType' object has no attribute 'removeJobTag'")
+
+    monkeypatch.setattr(barrier, "_job_tags", lambda session: Stopped())
+    outcome = {}
+    BarrierLauncher(spark=None)._collect(print, 1, "tag", outcome)
+    assert isinstance(outcome["error"], AttributeError), "of the session, as the stage failed first"

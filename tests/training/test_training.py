@@ -1,4 +1,4 @@
-"""Training on one and two ranks; each claim is checked on real processes and a real network."""
+"""Training on one, two and four ranks: each claim on real processes and a real network."""
 
 import pytest
 import torch
@@ -24,13 +24,14 @@ def losses(history):
     return [(record.train_loss, record.valid_loss) for record in history]
 
 
-def test_two_ranks_train_the_same_weights_as_one(make_run):
-    one, two = make_run("one"), make_run("two")
-    first, second = train(one, 1), train(two, 2)
+@pytest.mark.parametrize(("num_ranks", "batch_size"), [(2, 8), (4, 7)])
+def test_ranks_together_train_the_same_weights_as_one(make_run, num_ranks, batch_size):
+    one, several = (make_run(name, global_batch_size=batch_size) for name in ("one", "several"))
+    first, second = train(one, 1), train(several, num_ranks)
     for a, b in zip(losses(first), losses(second), strict=True):
         assert a == pytest.approx(b, rel=1e-5)
     weights = load_checkpoint(one).weights
-    for name, value in load_checkpoint(two).weights.items():
+    for name, value in load_checkpoint(several).weights.items():
         torch.testing.assert_close(value, weights[name], rtol=1e-3, atol=1e-5)
 
 

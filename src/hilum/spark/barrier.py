@@ -12,6 +12,7 @@ import time
 import uuid
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any, cast
@@ -162,7 +163,8 @@ class BarrierLauncher:
         except BaseException as error:
             outcome["error"] = error
         finally:
-            tags.remove(tag)
+            with suppress(Exception):  # after Ctrl-C the session may be gone before this thread
+                tags.remove(tag)
 
     def _cancel(self, tag: str, thread: threading.Thread) -> None:
         """Cancel the stage; again and again, for one that is not submitted yet is not cancelled."""

@@ -15,13 +15,13 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from safetensors.torch import load as load_tensors
-from safetensors.torch import save as save_tensors
 from torch import Tensor
 from torch.optim import Optimizer
 
 from hilum import storage
 from hilum.errors import ChecksumError
 from hilum.training.history import History
+from hilum.training.tensor_file import tensor_pieces
 
 __all__ = [
     "Checkpoint",
@@ -95,11 +95,10 @@ def write_checkpoint(
         "optimizer": checkpoint.optimizer,
     }
     tensors = {f"{part}.{n}": value for part, named in parts.items() for n, value in named.items()}
-    data = save_tensors(tensors)
     stem = f"step-{checkpoint.step:08d}"
     name = f"{stem}-{uuid.uuid4().hex[:8]}.safetensors"
-    storage.write_bytes(storage.join(directory, name), data)
-    manifest = {"file": name, "sha256": storage.sha256_of(data), **checkpoint.facts()}
+    sha256 = storage.write_pieces(storage.join(directory, name), tensor_pieces(tensors))
+    manifest = {"file": name, "sha256": sha256, **checkpoint.facts()}
     storage.write_json(storage.join(directory, f"{stem}.json"), manifest)
     if is_best:
         storage.write_json(storage.join(directory, "best.json"), manifest)
