@@ -1,6 +1,7 @@
 """What all tests share: one Spark session, the real radiographs where they are, one thread each."""
 
 import os
+import signal
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -25,6 +26,9 @@ hypothesis.settings.load_profile("hilum")
 
 
 def pytest_configure(config: pytest.Config) -> None:
+    # A shell without a terminal lets jobs behind "&" ignore Ctrl-C; some tests press it.
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
     # PySpark 4.1 leaves its sockets to Java to the garbage collector; 4.3 closes them.
     config.addinivalue_line("filterwarnings", "ignore:unclosed <socket:ResourceWarning")
 
