@@ -33,18 +33,13 @@ def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line("filterwarnings", "ignore:unclosed <socket:ResourceWarning")
 
 
-@pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Tests that use a shared fixture carry its marker without having to say so.
-
-    `make test` runs two processes: one has the Spark session, and files stay together.
-    """
+    """Tests that use a shared fixture carry its marker without having to say so."""
     for item in items:
         fixtures = getattr(item, "fixturenames", ())
         for fixture, marker in (("spark", "spark"), ("real_data", "real")):
             if fixture in fixtures:
                 item.add_marker(marker)
-        item.add_marker(pytest.mark.xdist_group("spark" if "spark" in fixtures else item.path.stem))
 
 
 @pytest.fixture(scope="session")

@@ -179,7 +179,7 @@ def test_a_mistake_in_a_ranks_code_is_not_tried_again(driver, folder):
     started = time.monotonic()
     driver.begin(run)
     answer = driver.answer()
-    assert time.monotonic() - started < 15.0
+    assert time.monotonic() - started < 60.0, "far sooner than any time limit"
     assert answer["kind"] == "TrainingError"
     assert "FileNotFoundError" in answer["error"]
     assert "in open_cache" in answer["error"], "the traceback as it happened there"
