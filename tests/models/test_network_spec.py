@@ -73,6 +73,8 @@ def test_torch_fx_sees_the_nodes():
         ({"outputs": ("prob",)}, "names of nodes"),
         ({"nodes": (node("a", "ReLU", "b"), node("b", "ReLU", "a"))}, "come before it"),
         ({"nodes": (node("a.b", "ReLU", "image"),)}, "without dots"),
+        ({"nodes": (node('a"), print("b', "ReLU", "image"),)}, "without quotes"),
+        ({"nodes": (node("a\n", "ReLU", "image"),)}, "printable"),
         ({"inputs": ()}, "one name or more"),
     ],
 )
@@ -110,3 +112,12 @@ def test_damaged_recipes_are_said(text):
 
 def test_every_layer_is_listed_under_its_class_name():
     assert all(name == layer.__name__ for name, layer in LAYERS.items())
+
+
+@pytest.mark.parametrize(
+    "name", ["forward", "class", "_modules", "spec", "self", "training", "\ufb01"]
+)
+def test_a_node_cannot_take_the_place_of_what_a_module_has(name):
+    spec = NetworkSpec(inputs=("image",), nodes=(node(name, "ReLU", "image"),), outputs=(name,))
+    with pytest.raises(InvalidValueError, match="no attribute or keyword"):
+        GraphNetwork(spec)

@@ -22,7 +22,7 @@ class Add(nn.Module):
     """The sum of its inputs, which broadcast."""
 
     def forward(self, first: Tensor, *others: Tensor) -> Tensor:
-        """Add (…) tensors."""
+        """Add (...) tensors."""
         for other in others:
             first = first + other
         return first
@@ -32,7 +32,7 @@ class Multiply(nn.Module):
     """The product of its inputs, which broadcast: squeeze and excitation, gates."""
 
     def forward(self, first: Tensor, *others: Tensor) -> Tensor:
-        """Multiply (…) tensors."""
+        """Multiply (...) tensors."""
         for other in others:
             first = first * other
         return first
@@ -70,7 +70,7 @@ class Affine(nn.Module):
         self.bias = nn.Parameter(zeros) if bias else None
 
     def forward(self, value: Tensor) -> Tensor:
-        """Scale and shift (N, C, …)."""
+        """Scale and shift (N, C, ...)."""
         shape = (1, -1) + (1,) * (value.dim() - 2)
         if self.weight is not None:
             value = value * self.weight.view(shape)
@@ -90,7 +90,7 @@ class Pad(nn.Module):
         self.padding, self.value = list(padding), value
 
     def forward(self, value: Tensor) -> Tensor:
-        """Pad (…)."""
+        """Pad (...)."""
         return functional.pad(value, self.padding, value=self.value)
 
 
@@ -106,7 +106,7 @@ class Permute(nn.Module):
         self.dims = tuple(dims)
 
     def forward(self, value: Tensor) -> Tensor:
-        """Permute (…)."""
+        """Permute (...)."""
         return value.permute(self.dims)
 
 
@@ -122,7 +122,7 @@ class Reshape(nn.Module):
         self.shape = tuple(shape)
 
     def forward(self, value: Tensor) -> Tensor:
-        """Reshape (N, …) to (N, *shape)."""
+        """Reshape (N, ...) to (N, *shape)."""
         return value.reshape(value.shape[0], *self.shape)
 
 
@@ -138,6 +138,6 @@ class GlobalAveragePool(nn.Module):
         self.keepdim = keepdim
 
     def forward(self, value: Tensor) -> Tensor:
-        """Average (N, C, …); (N, C) stays as it is."""
+        """Average (N, C, ...); (N, C) stays as it is."""
         dims = list(range(2, value.dim()))
         return value.mean(dims, keepdim=self.keepdim) if dims else value

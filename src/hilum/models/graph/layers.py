@@ -18,6 +18,15 @@ from hilum.models.graph.arithmetic import (
     Permute,
     Reshape,
 )
+from hilum.models.graph.elementwise import Maximum, Mean, Power, Squeeze, WeightedSum
+from hilum.models.graph.functions import (
+    AveragePoolUneven,
+    Divide,
+    Elementwise,
+    Function,
+    Slice,
+)
+from hilum.models.graph.padding import AveragePoolSame, PadSame
 
 __all__ = ["LAYERS"]
 
@@ -68,12 +77,24 @@ _OF_PYTORCH: tuple[type[nn.Module], ...] = (
 _OURS: tuple[type[nn.Module], ...] = (
     Add,
     Affine,
+    AveragePoolSame,
+    AveragePoolUneven,
     Concatenate,
+    Divide,
+    Elementwise,
+    Function,
     GlobalAveragePool,
+    Maximum,
+    Mean,
     Multiply,
     Pad,
+    PadSame,
     Permute,
+    Power,
     Reshape,
+    Slice,
+    Squeeze,
+    WeightedSum,
 )
 
 LAYERS: Mapping[str, Callable[..., nn.Module]] = MappingProxyType(

@@ -1,5 +1,8 @@
 """The module that a `NetworkSpec` describes."""
 
+import keyword
+from unicodedata import normalize
+
 import torch
 from torch import fx, nn
 
@@ -7,7 +10,7 @@ from hilum.errors import HilumError, InvalidValueError, require
 from hilum.models.graph.layers import LAYERS
 from hilum.models.graph.spec import NetworkSpec, Node
 
-__all__ = ["MAX_PARAMETERS", "GraphNetwork"]
+__all__ = ["MAX_PARAMETERS", "GraphNetwork", "is_taken"]
 
 MAX_PARAMETERS = 4_000_000_000
 """More than any network for images has; a damaged file easily claims more."""
@@ -21,16 +24,28 @@ class GraphNetwork(fx.GraphModule):
     replaces them. It is code that torch.fx wrote, so a value nobody reads any more is let go.
 
     Raises:
-        InvalidValueError: an unknown layer, options it does not take, or absurdly many parameters.
+        InvalidValueError: an unknown layer, options it does not take, absurdly many parameters, or
+            a node whose name is one that every module has, such as "forward".
     """
 
     def __init__(self, spec: NetworkSpec) -> None:
+        for name in spec.names():
+            require(not is_taken(name), "name of a node", "no attribute or keyword of Python", name)
         with torch.device("meta"):  # nothing is allocated before the sizes are known to be sane
             size = sum(p.numel() for node in spec.nodes for p in _build(node).state_dict().values())
         require(size <= MAX_PARAMETERS, "parameters", f"at most {MAX_PARAMETERS:,}", f"{size:,}")
         layers = {node.name: _build(node) for node in spec.nodes}
         super().__init__(layers, _graph(spec), "GraphNetwork")
         self.spec = spec
+
+
+def is_taken(name: str) -> bool:
+    """Whether a node cannot have this name, because every module has it or Python reads it."""
+    # Python reads "\ufb01" in code as "fi".
+    return keyword.iskeyword(name) or name in _TAKEN or normalize("NFKC", name) != name
+
+
+_TAKEN = frozenset(dir(fx.GraphModule(nn.Module(), fx.Graph()))) | {"spec", "self"}
 
 
 def _graph(spec: NetworkSpec) -> fx.Graph:

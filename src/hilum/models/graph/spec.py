@@ -154,6 +154,13 @@ class NetworkSpec:
 def _introduce(name: str, known: set[str]) -> None:
     # A dot would make it a path of modules, and a module must have a name.
     require(name != "" and "." not in name, "name of a node", "not empty and without dots", name)
+    # torch.fx writes names into Python code between double quotes and escapes nothing.
+    require(
+        name.isprintable() and not set(name) & set('"\\'),
+        "name of a node",
+        "printable and without quotes and backslashes",
+        name,
+    )
     require(name not in known, "name of a node", "used once", name)
     known.add(name)
 
