@@ -1,3 +1,8 @@
+import os
+import subprocess
+import sys
+from pathlib import Path
+
 import pytest
 import torch
 
@@ -9,3 +14,19 @@ def one_thread():
     torch.set_num_threads(1)
     yield
     torch.set_num_threads(before)
+
+
+@pytest.fixture(scope="session")
+def keras_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Models that Keras built and saved, with images and what it made of them, by name."""
+    folder = tmp_path_factory.mktemp("keras")
+    script = Path(__file__).resolve().parents[1] / "support" / "keras_models.py"
+    names = ("small", "nested", "sequence", "mobilenet_v2", "mobilenet_v3", "densenet121")
+    environment = os.environ | {"KERAS_BACKEND": "torch", "OMP_NUM_THREADS": "1"}
+    subprocess.run(
+        [sys.executable, str(script), str(folder), *names],
+        check=True,
+        env=environment,
+        capture_output=True,
+    )
+    return folder

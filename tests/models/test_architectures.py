@@ -88,7 +88,9 @@ def test_the_2019_name_of_googlenet_is_known():
 
 
 def test_an_unknown_name_is_refused_with_the_known_ones():
-    with pytest.raises(InvalidValueError, match=r"densenet121, googlenet.*'resnet51'.*timm:NAME"):
+    with pytest.raises(
+        InvalidValueError, match=r"densenet121, densenet161, googlenet.*'resnet51'.*timm:NAME"
+    ):
         architecture("resnet51")
     with pytest.raises(InvalidValueError, match="regnet_y_16gf"):
         architecture("torchvision:resnet51")

@@ -1,18 +1,25 @@
 import copy
+from collections import OrderedDict
+from dataclasses import replace
 
 import pytest
 import torch
 from torch import nn
 
+from any_models import loaded, spec
 from hilum.errors import InvalidValueError
 from hilum.models import (
     BACKBONE,
     build_classifier,
+    create_model,
     freeze_batch_norm,
     freeze_layers,
     head_names,
     set_train_mode,
 )
+from hilum.models.graph.arithmetic import GlobalAveragePool
+from hilum.models.recipes import GraphRecipe
+from hilum.models.starting import start_of
 
 IMAGES = torch.randn(4, 3, 32, 32, generator=torch.Generator().manual_seed(0))
 
@@ -135,3 +142,54 @@ def test_dropout_between_frozen_layers_is_off():
     set_train_mode(model)
     assert [layer.training for layer in layers] == [False, False, False, True]
     assert model[1].training
+
+
+def graph():
+    design = start_of(loaded()).architecture
+    return create_model(design, 2), design
+
+
+@pytest.mark.parametrize(
+    ("layer", "frozen"),
+    [
+        ("left", {"conv1", "bn1", "left"}),
+        ("right", {"conv1", "bn1", "right"}),
+        ("mixed/relu", {"conv1", "bn1", "left", "right"}),
+        ("pool5", {"conv1", "bn1", "left", "right", "conv2"}),
+        ("backbone", {"conv1", "bn1", "left", "right", "conv2"}),
+        ("", set()),
+    ],
+)
+def test_a_node_of_a_graph_is_frozen_with_all_it_is_computed_from_and_no_branch_beside(
+    layer, frozen
+):
+    model, design = graph()
+    freeze_layers(model, design, layer)
+    assert {n.split(".")[0] for n, p in model.named_parameters() if not p.requires_grad} == frozen
+
+
+def test_the_node_of_a_trunk_goes_by_its_own_name():
+    """As `transfer` builds: the network, pooling, a linear layer."""
+    _, design = graph()
+    trunk = GraphRecipe(spec().up_to("conv2"))
+
+    def build():
+        parts = OrderedDict(trunk=trunk.build(), pool=GlobalAveragePool(), head=nn.Linear(16, 5))
+        return nn.Sequential(parts)
+
+    design = replace(design, build=build, head="head")
+    model = create_model(design, 2)
+    for layer in ("left", "trunk.left"):
+        freeze_layers(model, design, layer)
+        frozen = {n.split(".")[1] for n, p in model.named_parameters() if not p.requires_grad}
+        assert frozen == {"conv1", "bn1", "left"}, layer
+    with pytest.raises(InvalidValueError, match=r"trunk\.conv1, trunk\.bn1"):
+        freeze_layers(model, design, "nowhere")
+
+
+def test_freezing_a_graph_beyond_its_head_is_refused_with_names_of_nodes():
+    model, design = graph()
+    with pytest.raises(InvalidValueError, match="before the head"):
+        freeze_layers(model, design, "fc")
+    with pytest.raises(InvalidValueError, match=r"conv1, bn1, left, right, conv2\. Got 'pol5'"):
+        freeze_layers(model, design, "pol5")

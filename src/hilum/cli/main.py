@@ -17,6 +17,8 @@ from hilum.cli import (
     data,
     demonstration,
     explaining,
+    exporting,
+    networks,
     runs,
     schedules,
     scoring,
@@ -70,6 +72,9 @@ app.command("explain")(explaining.explain)
 app.command("localise")(explaining.localise)
 app.command("robustness")(explaining.robustness)
 app.command("info")(scoring.info)
+app.command("network")(networks.network)
+app.command("networks")(networks.networks)
+app.command("export")(exporting.export)
 
 
 def main() -> None:

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 from torch import nn
 
 from hilum.errors import InvalidValueError, MissingDependencyError, require
+from hilum.models import xrv
 from hilum.models.initialisation import random_parameters_zero
 from hilum.models.published import (
     EfficientNetLite0Package,
@@ -44,7 +45,8 @@ class Architecture:
             generator, and a forward that returns one tensor (N, 1000) in training and evaluation.
         head: the dotted name of the last linear layer, which transfer learning replaces.
         published: where trained weights are; None if nowhere.
-        mean: per channel (RGB), of pixels scaled to 0..1, that the published weights expect.
+        mean: per channel, in the network's order (RGB for those listed here), of pixels scaled to
+            0..1, that the published weights expect; one for networks of grey images.
         std: likewise.
         image_size_px: side of the square input the published weights were made for.
         recipe: how `build` can be repeated elsewhere where the name alone does not say it; None
@@ -55,8 +57,8 @@ class Architecture:
     build: Callable[[], nn.Module] = field(compare=False, repr=False)
     head: str
     published: WeightsSource | None = None
-    mean: tuple[float, float, float] = _IMAGENET_MEAN
-    std: tuple[float, float, float] = _IMAGENET_STD
+    mean: tuple[float, ...] = _IMAGENET_MEAN
+    std: tuple[float, ...] = _IMAGENET_STD
     image_size_px: int = 224
     recipe: "Recipe | None" = field(default=None, compare=False, repr=False)
 
@@ -79,9 +81,11 @@ def architecture(name: Architecture | str) -> Architecture:
         return _of_torchvision(name_there)
     if library == "timm":
         return _of_timm(name_there)
+    if library == "xrv":
+        return _of_xrv(name_there)
     raise InvalidValueError(
         f"architecture must be one of {', '.join(ARCHITECTURES)}. Got {name!r}. "
-        f"Hint: other networks go by torchvision:NAME or timm:NAME."
+        f"Hint: other networks go by torchvision:NAME, timm:NAME or xrv:densenet121."
     )
 
 
@@ -141,6 +145,12 @@ ARCHITECTURES: Mapping[str, Architecture] = MappingProxyType(
             head="classifier",
             published=TorchvisionWeights("DenseNet121_Weights.IMAGENET1K_V1"),
         ),
+        "densenet161": Architecture(
+            name="densenet161",
+            build=partial(_build_torchvision, "densenet161"),
+            head="classifier",
+            published=TorchvisionWeights("DenseNet161_Weights.IMAGENET1K_V1"),
+        ),
         "googlenet": _GOOGLENET,
         "inception_v1": _GOOGLENET,
         "inception_v3": Architecture(
@@ -157,6 +167,12 @@ ARCHITECTURES: Mapping[str, Architecture] = MappingProxyType(
             build=partial(_build_torchvision, "vgg16"),
             head="classifier.6",
             published=TorchvisionWeights("VGG16_Weights.IMAGENET1K_V1"),
+        ),
+        "convnext_tiny": Architecture(
+            name="convnext_tiny",
+            build=partial(_build_torchvision, "convnext_tiny"),
+            head="classifier.2",
+            published=TorchvisionWeights("ConvNeXt_Tiny_Weights.IMAGENET1K_V1"),
         ),
         "efficientnet_lite0": Architecture(
             name="efficientnet_lite0",
@@ -222,6 +238,24 @@ def _of_timm(name: str) -> Architecture:
         mean=tuple(sees.mean),
         std=tuple(sees.std),
         image_size_px=sees.input_size[-1],
+    )
+
+
+def _of_xrv(name: str) -> Architecture:
+    require(
+        name == "densenet121",
+        "xrv:NAME",
+        "densenet121, with weights= a file of its tensors",
+        name,
+        hint="torchxrayvision publishes pickled modules, which run code when read; save the "
+        "tensors once with hilum.models.xrv.three_channels (docs/loading-models.md)",
+    )
+    return Architecture(
+        name="xrv:densenet121",
+        build=partial(_build_torchvision, "densenet121", num_classes=xrv.FINDINGS),
+        head="classifier",
+        mean=xrv.MEAN,
+        std=xrv.STD,
     )
 
 

@@ -5,6 +5,7 @@ the files it names) go into the run folder and the bundle; every rank and every 
 same module from them and then loads the tensors.
 """
 
+from collections import OrderedDict
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -15,11 +16,26 @@ from torch import nn
 
 from hilum.errors import InvalidValueError, require
 from hilum.models.architectures import architecture
+from hilum.models.factories import FactoryRecipe
 from hilum.models.graph import GraphNetwork, NetworkSpec
+from hilum.models.graph.arithmetic import GlobalAveragePool
+from hilum.models.graph.network import MAX_PARAMETERS
 from hilum.models.initialisation import random_parameters_zero
+from hilum.models.named_nodes import cut_network
+from hilum.models.node_names import names_of_2019
 from hilum.models.weights import WeightsReport
 
-__all__ = ["GraphRecipe", "LibraryRecipe", "LoadedModel", "PixelContract", "Recipe", "recipe_of"]
+__all__ = [
+    "CutRecipe",
+    "GraphRecipe",
+    "LibraryRecipe",
+    "LoadedModel",
+    "PixelContract",
+    "Recipe",
+    "TransferRecipe",
+    "library_name",
+    "recipe_of",
+]
 
 
 class Recipe(Protocol):
@@ -79,6 +95,82 @@ class GraphRecipe:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class CutRecipe:
+    """Another network, up to some of its nodes.
+
+    Attributes:
+        of: the other network.
+        at: names of the nodes whose values come out; several make a tuple.
+    """
+
+    of: Recipe
+    at: tuple[str, ...]
+
+    def build(self) -> nn.Module:
+        """Return the part; its tensors have the names they had."""
+        return cut_network(self.of.build(), self.at, names_of_2019(library_name(self.of)))
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain data."""
+        return {"kind": "cut", "of": self.of.to_json(), "at": list(self.at)}
+
+    def files(self) -> Mapping[str, Path]:
+        """Those of the other network."""
+        return self.of.files()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TransferRecipe:
+    """A network of which another is the trunk, then average pooling and a linear layer, "head".
+
+    Attributes:
+        of: the trunk, from (N, C, H, W) to (N, features) or (N, features, H', W').
+        features: what the head reads.
+        findings: what it gives.
+
+    Raises:
+        InvalidValueError: not positive, or absurdly large.
+    """
+
+    of: Recipe
+    features: int
+    findings: int
+
+    def __post_init__(self) -> None:
+        require(self.features >= 1, "features", "at least 1", self.features)
+        require(self.findings >= 1, "findings", "at least 1", self.findings)
+        size = self.features * self.findings
+        require(size <= MAX_PARAMETERS, "parameters", f"at most {MAX_PARAMETERS:,}", f"{size:,}")
+
+    def build(self) -> nn.Sequential:
+        """Return the network; tensors of the trunk are called "trunk." and what they were."""
+        trunk = self.of.build()
+        with random_parameters_zero():
+            head = nn.Linear(self.features, self.findings)
+        return nn.Sequential(OrderedDict(trunk=trunk, pool=GlobalAveragePool(), head=head))
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain data."""
+        return {
+            "kind": "transfer",
+            "of": self.of.to_json(),
+            "features": self.features,
+            "findings": self.findings,
+        }
+
+    def files(self) -> Mapping[str, Path]:
+        """Those of the trunk."""
+        return self.of.files()
+
+
+def library_name(recipe: Recipe) -> str:
+    """The name in torchvision or timm of what a network was made from; "" for one from a file."""
+    while isinstance(recipe, CutRecipe | TransferRecipe):
+        recipe = recipe.of
+    return recipe.name if isinstance(recipe, LibraryRecipe) else ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class PixelContract:
     """What a network wants to see; None where its file does not say.
 
@@ -125,17 +217,28 @@ def recipe_of(data: Mapping[str, Any], folder: Path | None = None) -> Recipe:
     Raises:
         InvalidValueError: not a recipe, or of a kind this version does not know.
     """
-    kind = data.get("kind")
+    kind = str(data.get("kind"))
     require(kind in _KINDS, "kind of a network", f"one of {', '.join(_KINDS)}", kind)
     try:
-        return _KINDS[str(kind)](data, folder)
-    except (KeyError, TypeError, AttributeError) as error:
+        return _KINDS[kind](data, folder)
+    except InvalidValueError:
+        raise
+    except (KeyError, TypeError, ValueError, AttributeError, RecursionError) as error:
         raise InvalidValueError(f"a network's recipe is incomplete: {error!r}.") from error
 
 
 _KINDS: Mapping[str, _Reader] = MappingProxyType(
     {
+        "cut": lambda data, folder: CutRecipe(
+            of=recipe_of(data["of"], folder), at=tuple(map(str, data["at"]))
+        ),
+        "factory": lambda data, _: FactoryRecipe(data["callable"], data["options"]),
         "graph": lambda data, _: GraphRecipe(NetworkSpec.from_json(data["network"])),
         "library": lambda data, _: LibraryRecipe(str(data["name"])),
+        "transfer": lambda data, folder: TransferRecipe(
+            of=recipe_of(data["of"], folder),
+            features=int(data["features"]),
+            findings=int(data["findings"]),
+        ),
     }
 )

@@ -17,7 +17,7 @@ from hilum.errors import InvalidValueError
 from hilum.models.architectures import Architecture
 from hilum.models.transfer import head_names
 
-__all__ = ["Split", "split_at", "split_frozen", "trace"]
+__all__ = ["LayerTracer", "Split", "split_at", "split_frozen", "trace"]
 
 _BEFORE = "before "  # the head of a network that cannot be traced
 
@@ -92,7 +92,7 @@ def trace(model: nn.Module) -> fx.Graph:
         InvalidValueError: its Python code decides by the values in tensors.
     """
     try:
-        return _Tracer().trace(model)
+        return LayerTracer().trace(model)
     except Exception as error:  # whatever the network's code raises when it meets a proxy
         raise InvalidValueError(
             "the network must be one that torch.fx can trace. "
@@ -108,7 +108,9 @@ def _split_behind(model: nn.Module, nodes: list[fx.Node], cut: fx.Node) -> Split
     )
 
 
-class _Tracer(fx.Tracer):
+class LayerTracer(fx.Tracer):
+    """Looks into everything but single layers."""
+
     def is_leaf_module(self, module: nn.Module, module_qualified_name: str) -> bool:
         """Do not look into simple layers, nor into batch norms: their code asks for the mode."""
         return (

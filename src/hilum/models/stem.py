@@ -9,22 +9,26 @@ convolution is linear, so
 with one channel for z, and one of ones where any shift is not zero. The ones are a channel and not
 a bias because of the borders: the network pads the *normalised* image with zeros, where neither z
 nor the ones reach, so taps outside the image add nothing on either side. The sum is the same at
-every pixel, borders included, and differs only by rounding.
+every pixel, borders included, and differs only by rounding. A layer that pads with zeros before
+the convolution (files of TensorFlow have it) gets the ones, too. The order of the channels, RGB or
+BGR, is that of the means and deviations.
 
 The parameter stays the RGB kernel W; the sums are taken in each forward pass. So gradients,
 weight decay, moments, checkpoints and bundles are those of the RGB network (decision 0025).
 """
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor, fx, nn
 from torch.func import functional_call
 
 from hilum.errors import InvalidValueError
+from hilum.models.graph.arithmetic import Pad
 from hilum.models.splitting import trace
 
 __all__ = ["GreyStem", "use_grey_stem"]
 
 _RGB = 3
+_SIDES = 2  # height and width
 
 
 class GreyStem(nn.Module):
@@ -45,18 +49,31 @@ class GreyStem(nn.Module):
         self.register_buffer("mixing", torch.tensor(mixing), persistent=False)
 
     def forward(self, image: Tensor) -> Tensor:
-        """Convolve a grey batch (N, 1, H, W)."""
-        if image.shape[1] != 1:
-            raise InvalidValueError(f"images must have 1 channel. Got {image.shape[1]}.")
+        """Convolve a grey batch (N, 1, H, W), or with the ones that a pad in front has put in."""
         mixing: Tensor = self.get_buffer("mixing")
+        if image.shape[1] not in (1, len(mixing)):
+            raise InvalidValueError(f"images must have 1 channel. Got {image.shape[1]}.")
         weight = torch.einsum("mc,ochw->omhw", mixing, self.weight)
-        if len(mixing) > 1:
+        if image.shape[1] < len(mixing):
             image = _with_ones(image)
         tensors = {"weight": _channels_last(weight)}
         if self.bias is not None:
             tensors["bias"] = self.bias
         output: Tensor = functional_call(self._convolution[0], tensors, (_channels_last(image),))
         return output
+
+
+class _GreyPad(nn.Module):
+    """A border of zeros around the grey image, and around the ones beside it."""
+
+    def __init__(self, pad: Pad) -> None:
+        super().__init__()
+        self.pad = pad
+
+    def forward(self, image: Tensor) -> Tensor:
+        """Pad (N, 1, H, W) to (N, 2, H', W')."""
+        padded: Tensor = self.pad(_with_ones(image))
+        return padded
 
 
 def use_grey_stem(model: nn.Module, scale: tuple[float, ...], shift: tuple[float, ...]) -> bool:
@@ -75,18 +92,42 @@ def use_grey_stem(model: nn.Module, scale: tuple[float, ...], shift: tuple[float
         image = next(node for node in trace(model).nodes if node.op == "placeholder")
     except InvalidValueError:
         return False
-    users = list(image.users)
-    if len(users) != 1 or users[0].op != "call_module" or users[0].args[:1] != (image,):
+    pad = _only_module(model, image, Pad)
+    first = _only_module(model, image if pad is None else pad, nn.Conv2d)
+    if first is None:
         return False
-    path = str(users[0].target)
-    first = model.get_submodule(path)
-    if not isinstance(first, nn.Conv2d) or first.in_channels != _RGB or first.groups != 1:
+    convolution = model.get_submodule(str(first.target))
+    if not isinstance(convolution, nn.Conv2d) or not _mixes_rgb(convolution):
         return False
-    if first.padding_mode != "zeros":
-        return False
-    parent, _, name = path.rpartition(".")
-    setattr(model.get_submodule(parent), name, GreyStem(first, scale, shift))
+    if pad is not None:
+        border = model.get_submodule(str(pad.target))
+        if not isinstance(border, Pad) or border.value != 0 or len(border.padding) > 2 * _SIDES:
+            return False
+        if any(shift):
+            _replace(model, str(pad.target), _GreyPad(border))
+    _replace(model, str(first.target), GreyStem(convolution, scale, shift))
     return True
+
+
+def _mixes_rgb(convolution: nn.Conv2d) -> bool:
+    return (
+        convolution.in_channels == _RGB
+        and convolution.groups == 1
+        and convolution.padding_mode == "zeros"
+    )
+
+
+def _only_module(model: nn.Module, value: fx.Node, kind: type[nn.Module]) -> fx.Node | None:
+    """The layer of this kind that a value goes into, if it goes nowhere else."""
+    users = list(value.users)
+    if len(users) != 1 or users[0].op != "call_module" or users[0].args[:1] != (value,):
+        return None
+    return users[0] if isinstance(model.get_submodule(str(users[0].target)), kind) else None
+
+
+def _replace(model: nn.Module, path: str, layer: nn.Module) -> None:
+    parent, _, name = path.rpartition(".")
+    setattr(model.get_submodule(parent), name, layer)
 
 
 def _with_ones(image: Tensor) -> Tensor:

@@ -18,7 +18,7 @@ from hilum.models.architectures import architecture as find_architecture
 from hilum.models.initialisation import global_generator_kept, random_parameters_zero
 from hilum.models.weights import WeightsReport, load_backbone
 
-__all__ = ["build_classifier", "create_model", "head_names"]
+__all__ = ["build_classifier", "create_model", "head_names", "new_classifier"]
 
 _logger = logging.getLogger(__name__)
 
@@ -60,8 +60,7 @@ def build_classifier(
             raise
         _logger.warning("%s starts from random weights. %s", design.name, error)
         return _random_start(design, num_outputs, dropout, seed, note=str(error))
-    model = create_model(design, num_outputs, dropout=dropout)
-    _initialise_head(model, design, seed)
+    model = new_classifier(design, num_outputs, dropout=dropout, seed=seed)
     report = load_backbone(
         model,
         path,
@@ -84,6 +83,16 @@ def create_model(
     design = find_architecture(architecture)
     with random_parameters_zero():
         return _with_new_head(design, num_outputs, dropout)
+
+
+def new_classifier(
+    architecture: Architecture | str, num_outputs: int, *, dropout: float = 0.2, seed: int = 0
+) -> nn.Module:
+    """As `create_model`, with the head that a run with this seed starts from."""
+    design = find_architecture(architecture)
+    model = create_model(design, num_outputs, dropout=dropout)
+    _initialise_head(model, design, seed)
+    return model
 
 
 def head_names(architecture: Architecture | str) -> tuple[str, str]:
