@@ -82,6 +82,8 @@ MEANINGS: dict[str, dict[str, str]] = {
         "format": '"hilum-bundle"',
         "format_version": "readers refuse versions they do not know",
         "architecture": "name of the network",
+        "network": "how it is built where the name does not say it: head, normalisation, recipe, "
+        "SHA-256 of files in BUNDLE/network; null for networks of libraries",
         "findings": "names of the outputs, in order",
         "dropout": "dropout before the head, in training",
         "preprocessing": "the whole chain as JSON",

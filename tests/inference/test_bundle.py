@@ -8,10 +8,12 @@ import numpy as np
 import pytest
 import torch
 
-from hilum.errors import ChecksumError, InvalidValueError
+from any_models import loaded, small_net
+from hilum.errors import ChecksumError, InvalidValueError, MissingDependencyError
 from hilum.evaluation.decision import DecisionRules, fit_decision_rules
 from hilum.inference import ModelBundle, bundle_versions, load_bundle, save_bundle
-from hilum.models import build_classifier
+from hilum.models import build_classifier, factory
+from hilum.models.starting import build_start, design_of_factory, start_of
 from hilum.preprocessing import radiograph_chain
 
 
@@ -156,3 +158,64 @@ def test_a_model_without_findings_is_no_model(bundle):
 
 def test_versions_say_what_made_a_model():
     assert bundle_versions()["torch"] == torch.__version__
+
+
+# --- networks that are no name
+
+
+@pytest.fixture
+def from_a_file() -> ModelBundle:
+    start = start_of(loaded())
+    model, _ = build_start(start.architecture, start, 2)
+    return ModelBundle(
+        architecture=start.architecture.name,
+        design=start.architecture,
+        findings=("Mass", "Edema"),
+        preprocessing=radiograph_chain(32, (0.5,) * 3, (0.25,) * 3),
+        weights=model.state_dict(),
+    )
+
+
+def test_a_bundle_of_a_model_from_a_file_holds_how_it_is_built(from_a_file, tmp_path):
+    save_bundle(from_a_file, str(tmp_path))
+    again = load_bundle(str(tmp_path))
+    assert_same(again, from_a_file)
+    assert again.design == from_a_file.design
+    images = torch.rand(2, 3, 32, 32)
+    with torch.no_grad():
+        assert torch.equal(again.network()(images), from_a_file.network()(images))
+    stored = json.loads((tmp_path / "manifest.json").read_text())
+    assert stored["architecture"] == "tiny.caffemodel"
+    assert stored["network"]["recipe"]["network"]["nodes"][0]["name"] == "conv1"
+
+
+def test_bundles_from_before_have_no_network(bundle, saved):
+    manifest = json.loads((saved / "manifest.json").read_text())
+    assert manifest.pop("network") is None
+    (saved / "manifest.json").write_text(json.dumps(manifest))
+    assert_same(load_bundle(str(saved)), bundle)
+
+
+def test_a_bundle_of_a_function_needs_the_function_to_predict_and_not_to_be_read(tmp_path):
+    design = design_of_factory(factory(small_net, width=4))
+    model, _ = build_start(design, None, 1)
+    bundle = ModelBundle(
+        architecture=design.name,
+        design=design,
+        findings=("Mass",),
+        preprocessing=radiograph_chain(32, design.mean, design.std, channels=1),
+        weights=model.state_dict(),
+    )
+    save_bundle(bundle, str(tmp_path))
+    assert list(load_bundle(str(tmp_path)).network().state_dict()) == list(model.state_dict())
+    stored = json.loads((tmp_path / "manifest.json").read_text())["network"]
+    stored["recipe"]["callable"] = "hospital_nets:small_net"
+    edit_manifest(tmp_path, network=stored)
+    elsewhere = load_bundle(str(tmp_path))
+    with pytest.raises(MissingDependencyError, match=r"hospital_nets:small_net.*PYTHONPATH"):
+        elsewhere.network()
+
+
+def test_the_name_in_reports_is_that_of_the_design(from_a_file):
+    with pytest.raises(InvalidValueError, match="the design's name"):
+        replace(from_a_file, architecture="resnet50")

@@ -99,7 +99,7 @@ def start_run(directory, cache_directory, **changes):
     """A run directory with these configuration changes, ready to be trained; returns its path."""
     settings = config(**changes)
     model, _ = build_classifier(
-        settings.architecture, len(OUTPUTS), weights="random", dropout=0.3, seed=1
+        settings.blueprint, len(OUTPUTS), weights="random", dropout=0.3, seed=1
     )
     prepare_run(
         str(directory), TrainJob(config=settings, cache_directory=str(cache_directory)), model

@@ -21,7 +21,7 @@ def make_run(tmp_path, cache_directory):
     def make(name="run", **changes):
         settings = config(**changes)
         model, _ = build_classifier(
-            settings.architecture, len(OUTPUTS), weights="random", dropout=0.3, seed=1
+            settings.blueprint, len(OUTPUTS), weights="random", dropout=0.3, seed=1
         )
         run = str(tmp_path / name)
         prepare_run(run, TrainJob(config=settings, cache_directory=cache_directory), model)

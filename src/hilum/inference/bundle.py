@@ -2,6 +2,7 @@
 
     BUNDLE/manifest.json        readable; format version first
     BUNDLE/weights.safetensors  tensors only
+    BUNDLE/network/             files of a network that needs some
     BUNDLE/outliers.safetensors what the out-of-distribution score compares with, if fitted
 
 The bundle is the only thing prediction needs, wherever it runs: Spark, command line, HTTP, DICOM.
@@ -24,7 +25,8 @@ from hilum import storage
 from hilum.errors import ChecksumError, InvalidValueError, require
 from hilum.evaluation.decision import DecisionRules
 from hilum.inference.outliers import OutlierDetector
-from hilum.models import create_model
+from hilum.models import Architecture, create_model
+from hilum.models.designs import design_from_json, design_to_json, write_design_files
 from hilum.preprocessing import Chain
 
 __all__ = ["ModelBundle", "bundle_versions", "load_bundle", "save_bundle"]
@@ -39,6 +41,7 @@ class ModelBundle:
 
     Attributes:
         architecture: name of the network.
+        design: how it is built where the name does not say it; None for those of libraries.
         findings: names of the outputs, in order.
         preprocessing: the chain of training; prediction uses its deterministic form.
         weights: the network's state dict.
@@ -53,6 +56,7 @@ class ModelBundle:
     findings: tuple[str, ...]
     preprocessing: Chain
     weights: Mapping[str, Tensor]
+    design: Architecture | None = None
     dropout: float = 0.0
     provenance: Mapping[str, Any] = field(default_factory=dict)
     metrics: Mapping[str, Any] = field(default_factory=dict)
@@ -61,14 +65,25 @@ class ModelBundle:
 
     def __post_init__(self) -> None:
         require(len(self.findings) > 0, "findings", "at least one name", self.findings)
+        named = self.design is None or self.design.name == self.architecture
+        require(named, "architecture", "the design's name", self.architecture)
         if self.decision_rules is not None:
             decided = self.decision_rules.findings
             same = decided == self.findings
             require(same, "decision_rules", f"for {', '.join(self.findings)}", decided)
 
+    @property
+    def blueprint(self) -> Architecture | str:
+        """What the functions of `hilum.models` build the network from."""
+        return self.design or self.architecture
+
     def network(self) -> nn.Module:
-        """The network with its weights, in evaluation mode."""
-        model = create_model(self.architecture, len(self.findings), dropout=self.dropout)
+        """The network with its weights, in evaluation mode.
+
+        Raises:
+            MissingDependencyError: a function or a package that makes it is not installed here.
+        """
+        model = create_model(self.blueprint, len(self.findings), dropout=self.dropout)
         model.load_state_dict(dict(self.weights))
         return model.eval()
 
@@ -90,10 +105,12 @@ def save_bundle(bundle: ModelBundle, url: str) -> None:
     outliers = save_arrays(bundle.outliers.to_arrays()) if bundle.outliers else None
     if outliers is not None:
         storage.write_bytes(storage.join(url, "outliers.safetensors"), outliers)
+    write_design_files(bundle.design, url)
     manifest = {
         "format": FORMAT,
         "format_version": FORMAT_VERSION,
         "architecture": bundle.architecture,
+        "network": None if bundle.design is None else design_to_json(bundle.design),
         "findings": list(bundle.findings),
         "dropout": bundle.dropout,
         "preprocessing": bundle.preprocessing.to_json(),
@@ -133,6 +150,7 @@ def load_bundle(url: str) -> ModelBundle:
         )
     data = _checked(url, "weights.safetensors", manifest["weights_sha256"])
     # Bundles of Hilum 0.1.0 have no such fields, and a bundle may have no score and no rules.
+    network = manifest.get("network")
     outliers_sha256 = manifest.get("outliers_sha256")
     outliers = None
     if outliers_sha256 is not None:
@@ -141,6 +159,7 @@ def load_bundle(url: str) -> ModelBundle:
     decided = manifest.get("decision_rules")
     return ModelBundle(
         architecture=manifest["architecture"],
+        design=None if network is None else design_from_json(network, url),
         findings=tuple(manifest["findings"]),
         dropout=manifest["dropout"],
         preprocessing=Chain.from_json(manifest["preprocessing"]),

@@ -69,7 +69,7 @@ class Predictor:
         """
         require(batch_size > 0, "batch_size", "positive", batch_size)
         device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-        model = cut_before_head(bundle.network(), bundle.architecture)
+        model = cut_before_head(bundle.network(), bundle.blueprint)
         return Predictor(
             findings=bundle.findings,
             # The training prefix, not the evaluation chain's longer one: the same pixels as cached.

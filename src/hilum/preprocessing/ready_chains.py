@@ -18,7 +18,7 @@ __all__ = ["paper_chain", "radiograph_chain"]
 
 
 def radiograph_chain(
-    image_size: int,
+    image_size: int | tuple[int, int],
     mean: Sequence[float],
     std: Sequence[float],
     *,
@@ -32,21 +32,21 @@ def radiograph_chain(
     imitates how radiographs really vary: positioning, tilt, exposure.
 
     Args:
-        image_size: side of the network's input in pixels.
+        image_size: side of the network's input in pixels, or its height and width.
         mean: the network's mean per channel, where white is 1.
         std: the network's standard deviation per channel, where white is 1.
-        resize: side to resize to before cropping; default 1.07 x image_size, rounded to a multiple
-            of 8, which cuts only 3 % off every edge (apices and costophrenic angles lie there).
+        resize: side to resize to before cropping; by default each is 1.07 x that of image_size,
+            rounded to a multiple of 8, which cuts only 3 % off every edge (apices and costophrenic
+            angles lie there).
         augment: False gives the evaluation chain: resize, centre crop, normalisation.
         channels: 3 for networks that take RGB, 1 for networks that take grey.
     """
     require(channels in (1, 3), "channels", "1 or 3", channels)
     require(len(mean) == channels, "mean", f"of {channels} channel(s)", tuple(mean))
-    if resize is None:
-        resize = max(image_size, round(1.07 * image_size / 8) * 8)
+    height, width = (image_size, image_size) if isinstance(image_size, int) else image_size
     steps: tuple[Step, ...] = (
-        Resize(resize, resize),
-        RandomCrop(image_size, image_size),
+        Resize(*(resize or max(side, round(1.07 * side / 8) * 8) for side in (height, width))),
+        RandomCrop(height, width),
         RandomHorizontalFlip(probability=0.5),
         RandomBrightness(probability=0.5, low=-16.0, high=16.0),
         RandomRotation(degrees=5.0, probability=0.5),

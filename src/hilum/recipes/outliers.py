@@ -11,7 +11,6 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from hilum import storage
 from hilum.evaluation import roc_auc_score
 from hilum.evaluation.strangers import strangers
 from hilum.inference import ModelBundle, OutlierDetector, Predictor, embed, fit_outlier_detector
@@ -32,7 +31,7 @@ def with_outliers(bundle: ModelBundle, run_directory: str, *, seed: int = 0) -> 
     Without enough images (there must be a validation split) the bundle comes back as it is, and
     the log says so.
     """
-    job = TrainJob.from_json(storage.read_json(storage.join(run_directory, "job.json")))
+    job = TrainJob.read(run_directory)
     cache = open_cache(job.cache_directory, verify=False)
     predictor = Predictor.load(replace(bundle, outliers=None))
     train = _features(predictor, _sample(cache, "train", MAX_TRAIN, seed))

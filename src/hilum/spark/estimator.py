@@ -1,38 +1,41 @@
 """NNEstimator: transfer learning on a DataFrame of radiographs, as Spark ML knows it."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, cast
 
 from pyspark import keyword_only
 from pyspark.ml import Estimator
-from pyspark.ml.util import DefaultParamsReadable, DefaultParamsWritable
+from pyspark.ml.util import MLReadable, MLWritable
 from pyspark.sql import DataFrame
+from torch import nn
 
 from hilum.errors import require
-from hilum.models import architecture
+from hilum.models.factories import FactoryRecipe
+from hilum.models.recipes import LoadedModel
+from hilum.models.transfer_start import TransferStart
 from hilum.optim import LayerRule, Loss, Schedule
 from hilum.preprocessing import Chain, radiograph_chain
 from hilum.spark.cache import CacheColumns
 from hilum.spark.fitting import fit_run
 from hilum.spark.model import NNModel
+from hilum.spark.model_param import pixels_for
 from hilum.spark.param_values import check_values, settings_of
 from hilum.spark.params import TrainParams
+from hilum.spark.persistence import NNEstimatorReader, NNEstimatorWriter
 from hilum.spark.settings import FitSettings
 from hilum.training import Every
 
 __all__ = ["NNEstimator"]
 
 
-class NNEstimator(
-    Estimator[NNModel],
-    TrainParams,
-    DefaultParamsReadable["NNEstimator"],
-    DefaultParamsWritable,
-):
+class NNEstimator(Estimator[NNModel], TrainParams, MLReadable["NNEstimator"], MLWritable):
     """Trains a classifier of findings on the executors and returns the best epoch's NNModel.
 
     Example:
         model = NNEstimator(model="resnet50", splitCol="split", maxEpochs=5).fit(data)
+
+    `model` is a name, a model that was loaded from a file, what `transfer` made of one, or a
+    function of yours that makes one (docs/any-model.md).
 
     `explainParams()` prints every parameter with its meaning and default.
     """
@@ -41,7 +44,12 @@ class NNEstimator(
     def __init__(
         self,
         *,
-        model: str | None = None,
+        model: str
+        | LoadedModel
+        | TransferStart
+        | FactoryRecipe
+        | Callable[..., nn.Module]
+        | None = None,
         featuresCol: str = "image",
         labelCol: str = "labels",
         splitCol: str = "",
@@ -142,9 +150,23 @@ class NNEstimator(
         given = self.getPreprocessing()
         if given is not None:
             return given
-        net = architecture(self.getOrDefault(self.model))
-        size = self.getOrDefault(self.imageSize) or net.image_size_px
-        return radiograph_chain(size, net.mean, net.std)
+        pixels = pixels_for(self.getOrDefault(self.model))
+        assert pixels.mean is not None
+        assert pixels.std is not None
+        assert pixels.size_px is not None
+        size = self.getOrDefault(self.imageSize) or pixels.size_px
+        # A grey image is the same in every channel, so mean and deviation in the network's own
+        # order of channels are all that RGB and BGR differ in.
+        return radiograph_chain(size, pixels.mean, pixels.std, channels=len(pixels.mean))
+
+    def write(self) -> NNEstimatorWriter:
+        """A writer; `.overwrite().save(path)`."""
+        return NNEstimatorWriter(self)
+
+    @classmethod
+    def read(cls) -> NNEstimatorReader:
+        """A reader; `.load(path)`."""
+        return NNEstimatorReader(cls)
 
     def settings(self) -> FitSettings:
         """All parameters as one frozen value; raises if one breaks its rule."""

@@ -10,7 +10,7 @@ import tempfile
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 from pyspark.sql import DataFrame, SparkSession
@@ -18,13 +18,14 @@ from pyspark.sql import DataFrame, SparkSession
 from hilum import storage
 from hilum.errors import InvalidValueError, TrainingError, require
 from hilum.inference import ModelBundle, bundle_versions
-from hilum.models import build_classifier, freeze_layers, head_names
+from hilum.models import freeze_layers, head_names
+from hilum.models.starting import build_start
 from hilum.spark.barrier import BarrierLauncher, executor_layout
 from hilum.spark.cache import CacheColumns, build_cache
 from hilum.spark.display import show_progress
 from hilum.spark.executor_memory import check_memory
 from hilum.spark.preflight import make_run_directory, preflight
-from hilum.spark.settings import FitSettings, train_config
+from hilum.spark.settings import FitSettings, settle_frozen, train_config
 from hilum.spark.watching import write_down
 from hilum.training import (
     History,
@@ -63,24 +64,26 @@ def fit_run(data: DataFrame, columns: CacheColumns, settings: FitSettings) -> Fi
                 f"runDir must not hold a run already. Got {run_directory!r}. "
                 "Hint: choose another directory, or continue that run with `hilum train --resume`."
             )
-        preflight(spark, run_directory, num_ranks)
+        preflight(spark, run_directory, num_ranks, design=draft.design)
         cache_root = settings.cache_directory or storage.join(run_directory, "cache")
         cache = open_cache(
             build_cache(data, columns, draft.preprocessing.prefix, cache_root), verify=False
         )
         _check_labels(cache, draft.outputs)
-        model, report = build_classifier(
-            draft.architecture,
+        model, report = build_start(
+            draft.blueprint,
+            settings.start,
             len(draft.outputs),
             weights=settings.weights,
             dropout=draft.dropout,
             seed=draft.seed,
         )
+        settings = settle_frozen(settings, model)
         config = train_config(settings, report, cache.labels[cache.positions("train")])
         # A layer that is not there and a missing package are said here, not by a rank.
-        config.optimizer.build(model.named_parameters(), head_names(draft.architecture))
+        config.optimizer.build(model.named_parameters(), head_names(config.blueprint))
         for layer in (config.freeze, *(layer for _, layer in config.unfreeze)):
-            freeze_layers(model, config.architecture, layer)
+            freeze_layers(model, config.blueprint, layer, also=config.frozen)
         cache_directory = storage.join(cache_root, cache.manifest.fingerprint)
         job = TrainJob(config=config, cache_directory=cache_directory)
         provenance = {
@@ -118,7 +121,7 @@ def resume_run(
         run_directory,
     )
     num_ranks = num_ranks or executor_layout(spark).num_executors
-    preflight(spark, run_directory, num_ranks)
+    preflight(spark, run_directory, num_ranks, design=TrainJob.read(run_directory).config.design)
     return _train(spark, run_directory, num_ranks, show_progress, policy)
 
 
@@ -141,20 +144,21 @@ def _train(
             f"ranks must end with the same weights. Got {digests}. Hint: one host computes "
             "differently (another CPU or library version?); train with numRanks=1 to compare."
         )
-    job = TrainJob.from_json(storage.read_json(storage.join(run_directory, "job.json")))
+    config = TrainJob.read(run_directory).config
     best, last = load_checkpoint(run_directory, "best"), load_checkpoint(run_directory, "last")
     assert best is not None, "the ranks returned without a checkpoint"
     assert last is not None, "best without last"
     record = best.history.epochs[-1]
     bundle = ModelBundle(
-        architecture=job.config.architecture,
-        findings=job.config.outputs,
-        preprocessing=job.config.preprocessing,
-        dropout=job.config.dropout,
+        architecture=config.architecture,
+        design=config.design,
+        findings=config.outputs,
+        preprocessing=config.preprocessing,
+        dropout=config.dropout,
         weights=best.kept_weights,
         provenance={
             **storage.read_json(storage.join(run_directory, "provenance.json")),
-            "training": job.config.to_json(),
+            "training": replace(config, design=None).to_json(),
             "versions": {**bundle_versions(), "spark": spark.version},
         },
         metrics={

@@ -1,6 +1,7 @@
 """NNModel: a bundle as a Spark ML transformer. One bad row costs one row."""
 
 import atexit
+import json
 import shutil
 import tempfile
 from collections import deque
@@ -26,6 +27,7 @@ from torch import Tensor
 from hilum import storage
 from hilum.errors import HilumError, InvalidValueError, RejectedImageError, require
 from hilum.inference import ModelBundle, Prediction, Predictor, load_bundle, save_bundle
+from hilum.models.designs import NETWORK_FOLDER, design_to_json
 from hilum.processor import keep_freed_memory
 from hilum.spark.image_struct import grey_pixels
 from hilum.spark.params import PredictParams
@@ -167,7 +169,8 @@ def _share(spark: SparkSession, bundle: ModelBundle) -> str:
     """
     digest = storage.sha256_of(save_tensors({n: t.contiguous() for n, t in bundle.weights.items()}))
     chain, rules = bundle.preprocessing, bundle.decision_rules
-    manifest = repr((bundle.architecture, bundle.findings, chain, bundle.dropout, rules))
+    network = bundle.design and design_to_json(bundle.design)
+    manifest = repr((bundle.architecture, network, bundle.findings, chain, bundle.dropout, rules))
     outliers = bundle.outliers.to_arrays() if bundle.outliers else {}
     manifest += "".join(storage.sha256_of(array.tobytes()) for array in outliers.values())
     name = f"hilum-{digest[:16]}{storage.sha256_of(manifest.encode())[:8]}"
@@ -176,10 +179,16 @@ def _share(spark: SparkSession, bundle: ModelBundle) -> str:
         directory = Path(tempfile.mkdtemp(prefix="hilum-share-"))
         atexit.register(shutil.rmtree, directory, ignore_errors=True)
         save_bundle(bundle, str(directory))
-        for file in sorted(directory.iterdir()):
-            spark.addArtifacts(str(file.rename(directory / f"{name}-{file.name}")), file=True)
+        for file in [path for path in sorted(directory.rglob("*")) if path.is_file()]:
+            flat = _sent_name(name, file.relative_to(directory))
+            spark.addArtifacts(str(file.rename(directory / flat)), file=True)
         sent.add(name)
     return name
+
+
+def _sent_name(name: str, file: Path) -> str:
+    """What a file of a bundle is called among those of the session, which lie in one folder."""
+    return "-".join((name, *file.parts))
 
 
 # Spark refuses a second file of the same name from another place, so we remember.
@@ -239,9 +248,13 @@ def _prepared(
 @lru_cache(maxsize=1)  # one network per Python worker; another model replaces it
 def _predictor(name: str, batch_size: int) -> Predictor:
     with tempfile.TemporaryDirectory(prefix="hilum-bundle-") as directory:
-        for file in ("manifest.json", "weights.safetensors", "outliers.safetensors"):
-            sent = Path(SparkFiles.get(f"{name}-{file}"))
-            if sent.exists():  # not every bundle has the last one
+        manifest = json.loads(Path(SparkFiles.get(f"{name}-manifest.json")).read_bytes())
+        own = (manifest["network"] or {}).get("files", {})
+        files = ("manifest.json", "weights.safetensors", "outliers.safetensors")
+        (Path(directory) / NETWORK_FOLDER).mkdir()
+        for file in map(Path, (*files, *(f"{NETWORK_FOLDER}/{one}" for one in own))):
+            sent = Path(SparkFiles.get(_sent_name(name, file)))
+            if sent.exists():  # not every bundle has outliers
                 (Path(directory) / file).symlink_to(sent)
         keep_freed_memory()
         return Predictor.load(load_bundle(directory), batch_size=batch_size)

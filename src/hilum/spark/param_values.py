@@ -5,9 +5,11 @@ from dataclasses import fields, replace
 from typing import Any, get_args
 
 from hilum.errors import InvalidValueError, require
-from hilum.models import architecture
+from hilum.models import Architecture
+from hilum.models.transfer_start import TransferStart
 from hilum.optim import Clipping, Constant, Loss, OptimizerSpec, Span, loss_of, schedule_of
 from hilum.preprocessing import Chain
+from hilum.spark.model_param import design_of
 from hilum.spark.param_texts import BALANCED, every_of, layer_rules_of, unfreeze_of, weights_of
 from hilum.spark.settings import FitSettings
 from hilum.training import (
@@ -102,6 +104,9 @@ def settings_of(value: Values, given: Collection[str], chain: Chain) -> FitSetti
     Raises:
         InvalidValueError: parameters do not go together.
     """
+    start = value["model"] if isinstance(value["model"], TransferStart) else None
+    if start is not None:
+        value = {**value, **_brought(start, given)}
     balanced: list[Any] = [
         field
         for name, field in (("posWeight", "pos_weight"), ("findingWeights", "finding_weights"))
@@ -127,7 +132,14 @@ def settings_of(value: Values, given: Collection[str], chain: Chain) -> FitSetti
         show_progress=value["showProgress"],
         provenance={},
         mlflow=value["mlflow"],
+        start=start,
     )
+
+
+def _brought(start: TransferStart, given: Collection[str]) -> dict[str, Any]:
+    """What a start says about its head, where the estimator was not told otherwise."""
+    brought: dict[str, Any] = {"dropout": start.dropout, "headWeightDecay": start.head_weight_decay}
+    return {name: v for name, v in brought.items() if name not in given}
 
 
 def check_values(value: Values) -> None:
@@ -142,16 +154,23 @@ def check_values(value: Values) -> None:
         numbers, findings = weights_of(value[name]), len(value["findings"])
         fits = numbers is None or len(numbers) == findings
         require(fits, name, f"{findings} numbers, one per finding", value[name])
+    if isinstance(value["model"], str):
+        _design(value)
+
+
+def _design(value: Values) -> Architecture:
     try:
-        architecture(value["model"])
+        return design_of(value["model"])
     except InvalidValueError as error:
         raise InvalidValueError(f"model: {error}") from error
 
 
 def _draft(value: Values, optimizer: OptimizerSpec, chain: Chain) -> TrainConfig:
     """The configuration before the data are counted; schedule and batch norm hold the place."""
+    design = _design(value)
     return TrainConfig(
-        architecture=value["model"],
+        architecture=value["model"] if isinstance(value["model"], str) else design.name,
+        design=design if design.recipe else None,
         outputs=tuple(value["findings"]),
         preprocessing=chain,
         schedule=Constant(base=value["learningRate"]),
@@ -162,6 +181,7 @@ def _draft(value: Values, optimizer: OptimizerSpec, chain: Chain) -> TrainConfig
         dropout=value["dropout"],
         precision=value["precision"],
         freeze=value["freeze"],
+        frozen=value["model"].frozen if isinstance(value["model"], TransferStart) else (),
         unfreeze=unfreeze_of(value["unfreeze"]),
         feature_variants=value["featureVariants"],
         best_metric=value["bestMetric"],

@@ -8,6 +8,7 @@ from pyspark.ml.param.shared import HasFeaturesCol, HasLabelCol, HasPredictionCo
 from hilum.findings import FINDINGS
 from hilum.preprocessing import Chain
 from hilum.spark.learning_params import LearningParams
+from hilum.spark.model_param import ModelValue, to_model
 from hilum.spark.param_texts import chain_of, to_chain_text
 from hilum.spark.run_params import RunParams
 
@@ -81,18 +82,19 @@ class TrainParams(PredictParams, LearningParams, RunParams, HasLabelCol, HasSeed
         "Empty: every row trains, and there is no validation",
         typeConverter=TypeConverters.toString,
     )
-    model: Param[str] = Param(
+    model: Param[ModelValue] = Param(
         Params._dummy(),
         "model",
         "architecture: efficientnet_lite0, resnet50, densenet121, googlenet, inception_v3, vgg16, "
-        "timm:NAME or torchvision:NAME",
-        typeConverter=TypeConverters.toString,
+        "timm:NAME or torchvision:NAME; or a LoadedModel, a TransferStart, or a function marked "
+        "with hilum.models.network_factory, also as package.module:function",
+        typeConverter=to_model,
     )
     weights: Param[str] = Param(
         Params._dummy(),
         "weights",
-        "start weights: auto (published ones if they can be had, else random with a warning), "
-        "published, random, or a file (.pth, .pt, .safetensors)",
+        "start weights: auto (those the model brings; for a name published ones if they can be "
+        "had, else random with a warning), published, random, or a file (.pth, .pt, .safetensors)",
         typeConverter=TypeConverters.toString,
     )
     findings: Param[list[str]] = Param(

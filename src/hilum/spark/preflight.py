@@ -7,13 +7,15 @@ run directory.
 import uuid
 from collections.abc import Iterable, Iterator
 from functools import partial
-from typing import Any, cast
+from typing import Any
 
 import pyarrow as pa
 from pyspark.sql import SparkSession
 
 from hilum import storage
-from hilum.errors import InvalidValueError
+from hilum.errors import InvalidValueError, MissingDependencyError
+from hilum.models import Architecture
+from hilum.models.factories import FactoryRecipe
 from hilum.spark.barrier import check_slots
 from hilum.spark.failures import as_hilum_error
 from hilum.spark.versions import Versions, check_versions, own_versions
@@ -34,17 +36,22 @@ def make_run_directory(run_directory: str) -> None:
 
 
 def preflight(
-    spark: SparkSession, run_directory: str, num_ranks: int, versions: Versions | None = None
+    spark: SparkSession,
+    run_directory: str,
+    num_ranks: int,
+    versions: Versions | None = None,
+    design: Architecture | None = None,
 ) -> None:
     """Check slots, storage and versions, on the driver and in one small job on the executors.
 
     Args:
         versions: what executors must have; by default what this process has.
+        design: the network, if it is one that a function of the user's makes.
 
     Raises:
         InvalidValueError: dynamic allocation, too few slots, a run directory that driver or
             executors cannot write or that they do not share, other versions on executors.
-        MissingDependencyError: an executor lacks a package.
+        MissingDependencyError: an executor lacks a package, or the function of a design.
     """
     check_slots(spark, num_ranks)
     probe = storage.join(run_directory, f".probe-{uuid.uuid4().hex}")
@@ -53,18 +60,24 @@ def preflight(
             storage.write_bytes(storage.join(probe, "driver"), b"driver")
         except OSError as error:
             raise _no_storage("written by the driver", run_directory, error) from error
-        _ask_executors(spark, probe, run_directory, num_ranks, versions or own_versions())
+        recipe = design.recipe if design is not None else None
+        function = recipe.callable if isinstance(recipe, FactoryRecipe) else ""
+        task = partial(
+            _probe,
+            probe=probe,
+            run_directory=run_directory,
+            versions=versions or own_versions(),
+            function=function,
+        )
+        _ask_executors(spark, task, num_ranks)
     finally:
         _forget(probe)
 
 
-def _ask_executors(
-    spark: SparkSession, probe: str, run_directory: str, num_ranks: int, versions: Versions
-) -> None:
-    task = partial(_probe, probe=probe, run_directory=run_directory, versions=versions)
+def _ask_executors(spark: SparkSession, task: Any, num_ranks: int) -> None:
     tasks = spark.range(0, num_ranks, 1, num_ranks)
     try:
-        rows = tasks.mapInArrow(cast(Any, task), "problem string").collect()
+        rows = tasks.mapInArrow(task, "problem string").collect()
     except Exception as error:
         raise as_hilum_error(error) from None
     problems = sorted({row["problem"] for row in rows if row["problem"]})
@@ -73,7 +86,12 @@ def _ask_executors(
 
 
 def _probe(
-    batches: Iterable[pa.RecordBatch], *, probe: str, run_directory: str, versions: Versions
+    batches: Iterable[pa.RecordBatch],
+    *,
+    probe: str,
+    run_directory: str,
+    versions: Versions,
+    function: str,
 ) -> Iterator[pa.RecordBatch]:
     """Runs on an executor: what is wrong there, as a row rather than as a failed task."""
     from socket import gethostname
@@ -85,10 +103,12 @@ def _probe(
     own = storage.join(probe, uuid.uuid4().hex)
     try:
         check_versions(versions, host)
+        if function:
+            FactoryRecipe(function).function()
         if not storage.exists(storage.join(probe, "driver")):
             raise FileNotFoundError("what the driver wrote there is not to be seen")
         storage.write_bytes(own, b"executor")
-    except InvalidValueError as error:
+    except (InvalidValueError, MissingDependencyError) as error:
         problem = str(error)
     except OSError as error:
         problem = str(

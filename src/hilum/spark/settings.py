@@ -1,18 +1,20 @@
 """What a run depends on besides its data, and what becomes of it once the data are counted."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
+from torch import nn
 
 from hilum.errors import InvalidValueError
-from hilum.models import WeightsReport
+from hilum.models import BACKBONE, WeightsReport, head_names
+from hilum.models.transfer_start import TransferStart
 from hilum.optim import Loss, Span, class_weights, positive_weights, schedule_of
 from hilum.training import BatchNormMode, RetryPolicy, TrainConfig, num_steps
 
-__all__ = ["FitSettings", "train_config"]
+__all__ = ["FitSettings", "settle_frozen", "train_config"]
 
 TRAINED_HEAD_LR_FACTOR = 10.0
 
@@ -27,6 +29,7 @@ class FitSettings:
         draft: the configuration, but for what depends on the number of images, on their labels and
             on the start weights: schedule, learning rate of the head, batch norm and what of the
             loss is balanced. `train_config` puts those in.
+        start: weights that the model brings; None for a name or a function.
         schedule: a schedule's name or JSON.
         head_lr_factor: 0 for "as fits the start weights".
         balanced: fields of the loss that are counted from the training labels.
@@ -49,6 +52,16 @@ class FitSettings:
     show_progress: bool
     provenance: Mapping[str, Any]
     mlflow: str
+    start: TransferStart | None = field(default=None, compare=False)
+
+
+def settle_frozen(settings: FitSettings, model: nn.Module) -> FitSettings:
+    """Call a backbone whose every parameter the model brought frozen by its name, "backbone"."""
+    draft = settings.draft
+    names = {name for name, _ in model.named_parameters()} - set(head_names(draft.blueprint))
+    if not draft.frozen or draft.freeze or not names <= set(draft.frozen):
+        return settings
+    return replace(settings, draft=replace(draft, freeze=BACKBONE, frozen=()))
 
 
 def train_config(
@@ -68,12 +81,12 @@ def train_config(
     draft = settings.draft
     # A trained backbone needs small steps and keeps its statistics, which a few hundred images
     # only blur; its new head starts from nothing and has far to go (decision 0009).
-    head_only = draft.freeze == "backbone" and not draft.unfreeze
+    head_only = draft.freeze == BACKBONE and not draft.unfreeze
     fine_tunes = start.kind != "random" and not head_only
     factor = settings.head_lr_factor or (TRAINED_HEAD_LR_FACTOR if fine_tunes else 1.0)
     batch_norm = settings.batch_norm
     if batch_norm == "auto":
-        batch_norm = "frozen" if fine_tunes or draft.freeze == "backbone" else "batch"
+        batch_norm = "frozen" if fine_tunes or draft.freeze == BACKBONE else "batch"
     steps_per_epoch = num_steps(len(labels), draft.global_batch_size)
     steps = draft.max_epochs * steps_per_epoch
     span = Span(

@@ -9,6 +9,8 @@ from dataclasses import dataclass, field, replace
 from typing import Any, Literal, cast, get_args
 
 from hilum.errors import require
+from hilum.models import Architecture
+from hilum.models.designs import design_from_json, design_to_json
 from hilum.optim import (
     BCEWithLogits,
     Clipping,
@@ -36,6 +38,8 @@ BatchNormMode = Literal["batch", "frozen"]
 Compression = Literal["none", "bfloat16"]
 Placement = Literal["whole", "part"]
 
+NETWORK = "network"  # the design in JSON
+
 _EVERY_EPOCH, _EVERY_20_STEPS = Every(epochs=1), Every(steps=20)
 
 _CHOICES: Mapping[str, tuple[str, ...]] = {
@@ -53,7 +57,9 @@ class TrainConfig:
     """One training run.
 
     Attributes:
-        architecture: a name `hilum.models.architecture` knows.
+        architecture: what reports call the network: a name `hilum.models.architecture` knows,
+            unless there is a design.
+        design: how the network is built where its name does not say it.
         outputs: names of the outputs, usually the findings, in label order.
         preprocessing: the whole chain; its prefix is what the cache holds.
         global_batch_size: images per optimizer step over all ranks; any size is legal.
@@ -64,6 +70,7 @@ class TrainConfig:
             makes the loss curve independent of the number of ranks.
         freeze: "" trains everything, "backbone" the head only; a layer's name freezes everything
             up to and including it.
+        frozen: names of parameters that never learn, whatever `freeze` and `unfreeze` say.
         unfreeze: (epoch, layer) pairs: from that epoch on only what lies up to the layer is frozen,
             nothing for "".
         feature_variants: augmentation variants whose frozen features are kept, so that later
@@ -84,6 +91,7 @@ class TrainConfig:
     """
 
     architecture: str
+    design: Architecture | None = None
     outputs: tuple[str, ...]
     preprocessing: Chain
     schedule: Schedule
@@ -95,6 +103,7 @@ class TrainConfig:
     precision: Precision = "auto"
     batch_norm: BatchNormMode = "batch"
     freeze: str = ""
+    frozen: tuple[str, ...] = ()
     unfreeze: tuple[tuple[int, str], ...] = ()
     feature_variants: int = 4
     best_metric: BestMetric = "valid_loss"
@@ -124,12 +133,19 @@ class TrainConfig:
         require(0 <= self.ema_decay < 1, "ema_decay", "in [0, 1)", self.ema_decay)
         require(len(self.outputs) > 0, "outputs", "at least one name", self.outputs)
         require(self.seed >= 0, "seed", "zero or more", self.seed)
+        named = self.design is None or self.design.name == self.architecture
+        require(named, "architecture", "the design's name", self.architecture)
         epochs = [epoch for epoch, _ in self.unfreeze]
         rising = epochs == sorted(set(epochs)) and all(epoch > 0 for epoch in epochs)
         require(rising, "unfreeze", "pairs of a rising epoch from 1 and a layer", self.unfreeze)
         for name, allowed in _CHOICES.items():
             value = getattr(self, name)
             require(value in allowed, name, f"one of {', '.join(allowed)}", value)
+
+    @property
+    def blueprint(self) -> Architecture | str:
+        """What the functions of `hilum.models` build the network from."""
+        return self.design or self.architecture
 
     @property
     def needs_clock(self) -> bool:
@@ -144,8 +160,10 @@ class TrainConfig:
     def to_json(self) -> dict[str, Any]:
         """A JSON object that `from_json` reads."""
         plain = {name: getattr(self, name) for name in self.__dataclass_fields__}
+        del plain["design"]
         return {
             **plain,
+            **({} if self.design is None else {NETWORK: design_to_json(self.design)}),
             "outputs": list(self.outputs),
             "preprocessing": self.preprocessing.to_json(),
             "schedule": schedule_to_json(self.schedule),
@@ -153,17 +171,24 @@ class TrainConfig:
             "loss": loss_to_json(self.loss),
             "clipping": clipping_to_json(self.clipping),
             "stopping": self.stopping.to_json(),
+            "frozen": list(self.frozen),
             "unfreeze": [list(pair) for pair in self.unfreeze],
             **{name: getattr(self, name).to_json() for name in _TRIGGERS},
         }
 
     @staticmethod
-    def from_json(value: Mapping[str, Any]) -> "TrainConfig":
-        """Read what `to_json` wrote; unknown fields are an error."""
-        known = set(TrainConfig.__dataclass_fields__)
+    def from_json(value: Mapping[str, Any], url: str = "") -> "TrainConfig":
+        """Read what `to_json` wrote; unknown fields are an error.
+
+        Args:
+            url: the run directory, where files of a network lie.
+        """
+        known = set(TrainConfig.__dataclass_fields__) - {"design"} | {NETWORK}
         unknown = sorted(set(value) - known)
         require(not unknown, "training configuration", f"made of {sorted(known)}", unknown)
         read = dict(value)
+        network = read.pop(NETWORK, None)
+        read["design"] = None if network is None else design_from_json(network, url)
         for name, reader in _READERS.items():
             if name in read:
                 read[name] = reader(read[name])
@@ -174,6 +199,7 @@ _TRIGGERS = ("validate_every", "checkpoint_every", "summarise_every")
 
 _READERS: Mapping[str, Callable[[Any], Any]] = {
     "outputs": tuple,
+    "frozen": tuple,
     "preprocessing": Chain.from_json,
     "schedule": schedule_from_json,
     "optimizer": optimizer_from_json,

@@ -19,7 +19,7 @@ import torch
 from torch import nn
 
 from hilum import storage
-from hilum.training.config import TrainConfig
+from hilum.training.config import NETWORK, TrainConfig
 from hilum.training.history import EpochRecord
 from hilum.training.observer import record_scalars
 
@@ -112,9 +112,11 @@ class EventFiles:
 
 
 def flat_settings(value: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    """Return nested settings by dotted names; lists as text."""
+    """Return nested settings by dotted names; lists as text; without the network's layers."""
     flat: dict[str, Any] = {}
     for key, entry in value.items():
+        if key == NETWORK:
+            continue
         name = f"{prefix}{key}"
         if isinstance(entry, Mapping):
             flat |= flat_settings(entry, f"{name}.")

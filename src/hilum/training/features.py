@@ -64,7 +64,7 @@ def open_source(
             '"whole", for features to be kept',
             images.config.placement,
         )
-        split = split_frozen(model, images.config.architecture)
+        split = split_frozen(model, images.config.blueprint)
         probe = _probe(images, model, split, dtype)
     except InvalidValueError as error:
         problem = str(error)

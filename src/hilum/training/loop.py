@@ -35,7 +35,7 @@ from hilum.training.devices import choose_device, compile_network, open_images
 from hilum.training.dropout import seed_dropout, use_sample_dropout
 from hilum.training.exchange import exchange_gradients, form_buckets
 from hilum.training.features import open_source
-from hilum.training.phases import frozen_layer
+from hilum.training.phases import frozen_layer, is_frozen
 from hilum.training.placement import Placement
 from hilum.training.shards import ImageCache
 from hilum.training.source import ImageSource, Source
@@ -198,12 +198,13 @@ def _learning(images: ImageSource, model: nn.Module, dtype: torch.dtype, epoch: 
     """Freeze as the epoch wants it, and make what depends on it."""
     config = images.config
     frozen = frozen_layer(config, epoch)
-    freeze_layers(model, config.architecture, frozen)
+    freeze_layers(model, config.blueprint, frozen, also=config.frozen)
     if config.batch_norm == "frozen":
         freeze_batch_norm(model)
     set_train_mode(model)
-    optimizer = config.optimizer.build(model.named_parameters(), head_names(config.architecture))
-    source, notice = open_source(images, model, dtype, epoch) if frozen else (images, "")
+    optimizer = config.optimizer.build(model.named_parameters(), head_names(config.blueprint))
+    keeps = is_frozen(config, epoch)
+    source, notice = open_source(images, model, dtype, epoch) if keeps else (images, "")
     engine = source.trained_part(model)
     if config.compile:
         compile_network(engine, images.device)

@@ -163,9 +163,8 @@ def plan_training(
         limit: of the ranks of one executor together.
     """
     model = copy.deepcopy(model)
-    freeze_layers(
-        model, config.architecture, config.unfreeze[-1][1] if config.unfreeze else config.freeze
-    )
+    last = config.unfreeze[-1][1] if config.unfreeze else config.freeze
+    freeze_layers(model, config.blueprint, last, also=config.frozen)
     if config.batch_norm == "frozen":
         freeze_batch_norm(model)
     set_train_mode(model)
@@ -174,7 +173,7 @@ def plan_training(
     dtype = compute_dtype(config.precision, torch.device("cpu"))
     weights = parameter_bytes(model)
     average = weights if config.ema_decay else 0
-    moments = optimizer_state_bytes(config.optimizer, model, head_names(config.architecture))
+    moments = optimizer_state_bytes(config.optimizer, model, head_names(config.blueprint))
     pixels = 2 * math.prod(shape) * torch.float32.itemsize  # as they are made, and as they go in
     needs = (
         MemoryNeed("interpreter and libraries", BASE_BYTES),

@@ -4,13 +4,18 @@ from collections import Counter
 
 from hilum.training.config import TrainConfig
 
-__all__ = ["augmentation_epoch", "frozen_layer", "repeated_variants"]
+__all__ = ["augmentation_epoch", "frozen_layer", "is_frozen", "repeated_variants"]
 
 
 def frozen_layer(config: TrainConfig, epoch: int) -> str:
     """Up to which layer the network is frozen in an epoch; "" for nothing."""
     begun = [layer for first, layer in config.unfreeze if first <= epoch]
     return begun[-1] if begun else config.freeze
+
+
+def is_frozen(config: TrainConfig, epoch: int) -> bool:
+    """Whether anything is frozen in an epoch."""
+    return bool(frozen_layer(config, epoch) or config.frozen)
 
 
 def augmentation_epoch(config: TrainConfig, epoch: int) -> int:
@@ -20,7 +25,7 @@ def augmentation_epoch(config: TrainConfig, epoch: int) -> int:
     part makes of an image can be used again. This does not depend on whether it is: a run gives
     the same losses on a machine that has no room for features.
     """
-    return epoch % config.feature_variants if frozen_layer(config, epoch) else epoch
+    return epoch % config.feature_variants if is_frozen(config, epoch) else epoch
 
 
 def repeated_variants(config: TrainConfig, epoch: int) -> list[int]:

@@ -2,6 +2,7 @@
 
     RUN/job.json           TrainConfig and where the cache is
     RUN/initial.safetensors weights all ranks start from, made once by the driver
+    RUN/network/           files of the network, where it has some
     RUN/checkpoints/, RUN/history.json, RUN/progress.json
 
 The worker knows torch.distributed and files; it knows nothing of Spark.
@@ -21,6 +22,7 @@ from torch import nn
 from hilum import storage
 from hilum.errors import InvalidValueError, TrainingError
 from hilum.models import create_model, freeze_layers
+from hilum.models.designs import write_design_files
 from hilum.training.checkpoint import Checkpoint, load_checkpoint, restore_optimizer
 from hilum.training.config import Precision, TrainConfig
 from hilum.training.heartbeat import Pulse, start_pulse
@@ -49,11 +51,16 @@ class TrainJob:
         return {"config": self.config.to_json(), "cache_directory": self.cache_directory}
 
     @staticmethod
-    def from_json(value: Mapping[str, Any]) -> "TrainJob":
+    def from_json(value: Mapping[str, Any], run_directory: str = "") -> "TrainJob":
         """Read what `to_json` wrote."""
-        return TrainJob(
-            config=TrainConfig.from_json(value["config"]), cache_directory=value["cache_directory"]
-        )
+        config = TrainConfig.from_json(value["config"], run_directory)
+        return TrainJob(config=config, cache_directory=value["cache_directory"])
+
+    @staticmethod
+    def read(run_directory: str) -> "TrainJob":
+        """Read the job of a run."""
+        stored = storage.read_json(storage.join(run_directory, "job.json"))
+        return TrainJob.from_json(stored, run_directory)
 
 
 def prepare_run(run_directory: str, job: TrainJob, model: nn.Module) -> None:
@@ -64,9 +71,10 @@ def prepare_run(run_directory: str, job: TrainJob, model: nn.Module) -> None:
     """
     layers = [job.config.freeze, *(layer for _, layer in job.config.unfreeze)]
     for layer in (*layers, ""):
-        freeze_layers(model, job.config.architecture, layer)
+        freeze_layers(model, job.config.blueprint, layer, also=job.config.frozen)
     tensors = {name: value.contiguous() for name, value in model.state_dict().items()}
     storage.write_bytes(storage.join(run_directory, "initial.safetensors"), save_tensors(tensors))
+    write_design_files(job.config.design, run_directory)
     storage.write_json(storage.join(run_directory, "job.json"), job.to_json())
 
 
@@ -77,7 +85,7 @@ def train_worker(world: World, run_directory: str) -> str:
         SHA-256 of the final weights: equal on all ranks, or they have diverged.
     """
     with start_pulse(run_directory, world) as pulse:
-        job = TrainJob.from_json(storage.read_json(storage.join(run_directory, "job.json")))
+        job = TrainJob.read(run_directory)
         with open_placement(world, job.config, job.cache_directory, run_directory) as placement:
             return _train(world, job.config, placement, run_directory, pulse)
 
@@ -119,7 +127,7 @@ def weights_digest(model: nn.Module) -> str:
 def _start(
     world: World, config: TrainConfig, placement: Placement, run_directory: str
 ) -> tuple[Rank, Run]:
-    model = create_model(config.architecture, len(config.outputs), dropout=config.dropout)
+    model = create_model(config.blueprint, len(config.outputs), dropout=config.dropout)
     checkpoint = load_checkpoint(run_directory)
     _agree_on_start(world, -1 if checkpoint is None else checkpoint.step)
     step = 0 if checkpoint is None else checkpoint.step
