@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING
 import hypothesis
 import pytest
 
+from heavy_files import seconds_of
+
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession
 
@@ -34,12 +36,13 @@ def pytest_configure(config: pytest.Config) -> None:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Tests that use a shared fixture carry its marker without having to say so."""
+    """Mark tests that use a shared fixture; files that take long go first, the others shuffled."""
     for item in items:
         fixtures = getattr(item, "fixturenames", ())
         for fixture, marker in (("spark", "spark"), ("real_data", "real")):
             if fixture in fixtures:
                 item.add_marker(marker)
+    items.sort(key=lambda item: -seconds_of(item.nodeid))
 
 
 @pytest.fixture(scope="session")
