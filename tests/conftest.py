@@ -10,6 +10,7 @@ import hypothesis
 import pytest
 
 from heavy_files import seconds_of
+from quick_java import QUICK_JAVA
 
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession
@@ -50,8 +51,7 @@ def spark() -> Iterator["SparkSession"]:
     """The one session of the test run: two cores, two shuffle partitions, no UI."""
     from hilum.spark import local_session  # here, so that pure tests need no Spark
 
-    # Java's first compiler only: short queries never repay the second one.
-    options = {"spark.driver.extraJavaOptions": "-XX:TieredStopAtLevel=1"}
+    options = {"spark.driver.extraJavaOptions": QUICK_JAVA}
     session = local_session("local[2]", app_name="hilum-tests", memory="1g", config=options)
     yield session
     session.stop()

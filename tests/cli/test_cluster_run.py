@@ -11,12 +11,13 @@ import pytest
 from hilum.findings import FINDINGS
 from hilum.phantom import PhantomConfig, write_dataset
 from image_files import broken_files, write_files
+from quick_java import QUICK_JAVA
 
 pytestmark = [pytest.mark.slow, pytest.mark.spark]
 
 HILUM = Path(sys.executable).with_name("hilum")
 PHANTOMS = PhantomConfig(size_px=64, seed=1, prevalence_scale=4.0, prevalence_floor=0.1)
-JAVA = {"JDK_JAVA_OPTIONS": "-XX:TieredStopAtLevel=1"}  # a short job never repays the second
+JAVA = {"JDK_JAVA_OPTIONS": QUICK_JAVA}
 
 
 def call(*arguments: object, cwd: Path, code: int = 0) -> subprocess.CompletedProcess[str]:
