@@ -51,7 +51,11 @@ def spark() -> Iterator["SparkSession"]:
     """The one session of the test run: two cores, two shuffle partitions, no UI."""
     from hilum.spark import local_session  # here, so that pure tests need no Spark
 
-    options = {"spark.driver.extraJavaOptions": QUICK_JAVA}
+    options = {
+        "spark.driver.extraJavaOptions": QUICK_JAVA,
+        "spark.python.daemon.module": "warm_daemon",
+        "spark.executorEnv.PYTHONPATH": str(Path(__file__).parent / "support" / "daemon"),
+    }
     session = local_session("local[2]", app_name="hilum-tests", memory="1g", config=options)
     yield session
     session.stop()
