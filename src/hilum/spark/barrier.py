@@ -32,6 +32,9 @@ __all__ = ["BarrierLauncher", "ExecutorLayout", "check_slots", "executor_layout"
 _RESULT_DDL = "rank int, result string"
 REGISTER_WITHIN_S = 30.0
 LOOK_EVERY_S = 0.2
+SETTLED_S = 2.0
+# Counted once a session: one that is lost later still belongs to it, and is waited for.
+COUNTED = "spark.hilum.countedExecutors"
 TASKS_END_WITHIN_S = 15.0
 WORKER_ENDS_WITHIN_S = 1.0
 
@@ -55,9 +58,9 @@ def executor_layout(spark: SparkSession) -> ExecutorLayout:
         return ExecutorLayout(int(match.group(1)), int(match.group(2)), True)
     cores = int(_setting(spark, "spark.executor.cores", "0"))
     executors = int(_setting(spark, "spark.executor.instances", "0"))
+    if executors == 0:  # a standalone master gives what its workers have
+        executors = int(_setting(spark, COUNTED, "0")) or _settled_executors(spark)
     slots = _task_slots(spark)
-    if executors == 0 and cores > 0 and slots:
-        executors = max(1, slots // cores)
     if executors == 0:
         raise InvalidValueError(
             f"numRanks must be given where Spark does not say how many executors it has "
@@ -258,6 +261,21 @@ def _executors(spark: SparkSession) -> int:
     known = len(cast(Any, spark)._jsc.sc().statusTracker().getExecutorInfos())
     in_driver = re.match(r"local(\[|$)", _setting(spark, "spark.master", ""))
     return known if in_driver else known - 1
+
+
+def _settled_executors(spark: SparkSession) -> int:
+    """Executors that came by themselves, once no more come; 0 where none does or nobody tells."""
+    if getattr(spark, "_jsc", None) is None:
+        return 0
+    deadline = time.monotonic() + REGISTER_WITHIN_S
+    found, since = _executors(spark), time.monotonic()
+    while time.monotonic() < deadline and not (found and time.monotonic() - since > SETTLED_S):
+        time.sleep(LOOK_EVERY_S)
+        if (now := _executors(spark)) != found:
+            found, since = now, time.monotonic()
+    if found:
+        spark.conf.set(COUNTED, str(found))
+    return found
 
 
 def _await_tasks(spark: SparkSession) -> None:
