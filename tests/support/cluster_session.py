@@ -12,9 +12,16 @@ from typing import Any
 
 import torch
 
+import hilum
 from image_files import picture, png, write_files
 from standalone import end_group
 
+START = """
+import runpy, sys
+sys.path.insert(0, sys.argv[1])
+del sys.argv[:2]
+runpy.run_path(sys.argv[0], run_name="__main__")
+"""
 DRIVER = Path(__file__).with_name("cluster_driver.py")
 PACKAGES = str(Path(torch.__file__).parents[1])
 JAVA = "-XX:TieredStopAtLevel=1 -XX:+UseSerialGC"
@@ -60,11 +67,15 @@ def driver(
     """A session on a master; `more` are Spark settings, `variables` of the driver's environment."""
     packed = None if environment is None else str(environment)
     settings = {"master": master, "environment": packed, "config": SMALL | dict(more)}
+    text = json.dumps(settings)
+    # YARN gives the driver's PYTHONPATH to its containers, and Hilum's source might be on it.
+    environment_of_driver = {k: v for k, v in os.environ.items() if k != "PYTHONPATH"}
+    environment_of_driver["JDK_JAVA_OPTIONS"] = JAVA
     log = folder / "driver.log"
     with log.open("w") as file:
         process = subprocess.Popen(
-            [sys.executable, str(DRIVER), json.dumps(settings)],
-            env=os.environ | {"JDK_JAVA_OPTIONS": JAVA} | variables,
+            [sys.executable, "-c", START, str(Path(hilum.__file__).parents[1]), str(DRIVER), text],
+            env=environment_of_driver | variables,
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=file,
