@@ -27,7 +27,7 @@ PACKAGES = str(Path(torch.__file__).parents[1])
 JAVA = "-XX:TieredStopAtLevel=1 -XX:+UseSerialGC"
 # Executors of the tests: small, quick to start, and with this machine's packages but not Hilum,
 # which is only linked into them (an entry of PYTHONPATH reads no .pth files).
-SMALL = {
+EXECUTORS = {
     "spark.executor.memory": "512m",
     "spark.executor.extraJavaOptions": JAVA,
     "spark.executorEnv.PYTHONPATH": PACKAGES,
@@ -66,7 +66,7 @@ def driver(
 ) -> Iterator[Driver]:
     """A session on a master; `more` are Spark settings, `variables` of the driver's environment."""
     packed = None if environment is None else str(environment)
-    settings = {"master": master, "environment": packed, "config": SMALL | dict(more)}
+    settings = {"master": master, "environment": packed, "config": EXECUTORS | dict(more)}
     text = json.dumps(settings)
     # YARN gives the driver's PYTHONPATH to its containers, and Hilum's source might be on it.
     environment_of_driver = {k: v for k, v in os.environ.items() if k != "PYTHONPATH"}

@@ -25,7 +25,7 @@ from hilum.errors import InvalidValueError, RankLostError
 from hilum.spark.failures import as_hilum_error
 from hilum.spark.versions import Versions, check_versions, own_versions
 from hilum.training.launch import CAUSE_FIRST_S, Watch, Worker, run_rank
-from hilum.training.world import World, serve_rendezvous
+from hilum.training.world import World, meeting_address, serve_rendezvous
 
 __all__ = ["BarrierLauncher", "ExecutorLayout", "check_slots", "executor_layout"]
 
@@ -85,8 +85,17 @@ def check_slots(spark: SparkSession, num_ranks: int) -> None:
             "Hint: barrier stages need a fixed number of executors (SPARK-24942); reading and "
             "prediction may run in another session that has it on."
         )
-    patience_s = REGISTER_WITHIN_S if num_ranks <= _promised_slots(spark) else 0.0
-    slots = _available(spark, num_ranks, patience_s)
+    executors, promised = _promised(spark)
+    patience_s = REGISTER_WITHIN_S if num_ranks <= promised else 0.0
+    one_each = num_ranks <= executors
+    slots = _available(spark, num_ranks, patience_s, one_each=one_each)
+    if slots < num_ranks and one_each:
+        raise InvalidValueError(
+            f"numRanks must be at most the number of executors. Got {num_ranks}; the cluster gave "
+            f"{slots} of the {executors} executors that were asked for. Hint: ask for smaller ones "
+            "(spark.executor.memory, spark.executor.memoryOverhead, spark.executor.cores), wait "
+            "until others have left, or set numRanks."
+        )
     if slots < num_ranks:
         raise InvalidValueError(
             f"numRanks must be at most the number of task slots. Got {num_ranks} for {slots}. "
@@ -196,13 +205,13 @@ def _run_task(
     rank = order.index(own)
     host = executors[own].rsplit(":", 1)[0]
     check_versions(versions, host)
+    hosts = [executors[task].rsplit(":", 1)[0] for task in order]
     store, rendezvous = None, ""
     if len(executors) > 1:
         if rank == 0:
-            store, rendezvous = serve_rendezvous(host)
+            store, rendezvous = serve_rendezvous(meeting_address(host, hosts))
         messages = [json.loads(text) for text in context.allGather(json.dumps(rendezvous))]
         rendezvous = next(filter(None, messages))
-    hosts = [executors[task].rsplit(":", 1)[0] for task in order]
     world = World(
         rank=rank,
         num_ranks=len(executors),
@@ -246,14 +255,14 @@ def _available(
         time.sleep(LOOK_EVERY_S)
 
 
-def _promised_slots(spark: SparkSession) -> int:
-    """Task slots once all executors of the settings are there."""
+def _promised(spark: SparkSession) -> tuple[int, int]:
+    """Executors and task slots once all executors of the settings are there."""
     try:
         layout = executor_layout(spark)
     except InvalidValueError:
-        return 0  # Spark does not say; what is there now is all we know
+        return 0, 0  # Spark does not say; what is there now is all we know
     cpus = int(_setting(spark, "spark.task.cpus", "1"))
-    return layout.num_executors * (layout.cores_per_executor // cpus)
+    return layout.num_executors, layout.num_executors * (layout.cores_per_executor // cpus)
 
 
 def _executors(spark: SparkSession) -> int:

@@ -35,6 +35,11 @@ _ANY_CLUSTER = MappingProxyType(
         # A barrier stage needs all slots at once: wait for the executors that were asked for.
         "spark.scheduler.minRegisteredResourcesRatio": "1.0",
         "spark.scheduler.maxRegisteredResourcesWaitingTime": "60s",
+        # A host whose network is gone closes no connection, and all other ranks wait for it. Spark
+        # looks every minute for executors that were silent for two.
+        "spark.executor.heartbeatInterval": "5s",
+        "spark.storage.blockManagerHeartbeatTimeoutMs": "20s",
+        "spark.network.timeoutInterval": "5s",
     }
 )
 # A container holds heap and overhead; ranks and image decoding live in the overhead. Together less
