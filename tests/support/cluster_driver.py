@@ -2,6 +2,7 @@
 
     cluster_driver.py '{"master": ..., "environment": ..., "config": {...}}'
 
+{"do": "ready"}                           the session is there and has run a job
 {"do": "places"}                          interpreter, package and host of two barrier tasks
 {"do": "fit", "images": ..., "out": ...}  two ranks, then predictions of all images
 {"do": "train", "run": ..., "policy": {}} a prepared run, over losses of ranks
@@ -42,10 +43,14 @@ def do_places(spark: SparkSession, job: dict[str, Any]) -> Any:
     return [list(row["place"]) for row in tasks.collect()]
 
 
+def do_ready(spark: SparkSession, job: dict[str, Any]) -> Any:
+    return spark.range(2).count()
+
+
 def do_fit(spark: SparkSession, job: dict[str, Any]) -> Any:
     images = read_radiographs(spark, job["images"])
-    bright = (F.substring("file_name", 2, 1).cast("int") % 2).cast("double")
-    labelled = images.withColumn("labels", F.array(bright))
+    number = F.abs(F.hash("file_name"))
+    labelled = images.withColumn("labels", F.array((number % 2).cast("double")))
     estimator = NNEstimator(
         model="timm:test_resnet",
         weights="random",
@@ -57,7 +62,7 @@ def do_fit(spark: SparkSession, job: dict[str, Any]) -> Any:
         splitCol="split",
         showProgress=False,
     )
-    split = F.when(F.col("file_name") < "06", "train").otherwise("valid")
+    split = F.when(number % 4 < 3, "train").otherwise("valid")
     model = estimator.fit(labelled.withColumn("split", split))
     rows = model.transform(images).select("file_name", "prediction").collect()
     attempts = read_attempts(job["out"])
@@ -82,7 +87,7 @@ def main() -> None:
         environment=settings.get("environment"),
         config=settings.get("config", {}),
     )
-    work = {"places": do_places, "fit": do_fit, "train": do_train}
+    work = {"ready": do_ready, "places": do_places, "fit": do_fit, "train": do_train}
     for line in sys.stdin:
         job = json.loads(line)
         try:

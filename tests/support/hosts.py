@@ -57,8 +57,6 @@ def hosts(count: int) -> Iterator[tuple[str, list[Machine]]]:
         _ip("addr", "add", f"{net}.1/24", "dev", f"{stamp}b")
         _ip("link", "set", f"{stamp}b", "up")
         yield f"{net}.1", [_machine(stamp, net, i, names) for i in range(count)]
-    except subprocess.CalledProcessError as error:
-        raise HostsMissingError(f"{error.cmd}: {error.stderr}") from error
     finally:
         _remove(stamp)
 
@@ -69,9 +67,9 @@ def _machine(stamp: str, net: str, number: int, names: list[str]) -> Machine:
     _ip(*f"link add {outer} type veth peer name eth0 netns {space}".split())
     _ip(*f"link set {outer} master {stamp}b up".split())
     _ip(*f"-n {space} addr add {address}/24 dev eth0".split())
-    _ip(*f"-n {space} link add aside type dummy".split())
+    _ip(*f"-n {space} link add aside type veth peer name nowhere".split())
     _ip(*f"-n {space} addr add 172.31.{number}.1/24 dev aside".split())
-    for device in ("lo", "aside", "eth0"):
+    for device in ("lo", "aside", "nowhere", "eth0"):
         _ip("-n", space, "link", "set", device, "up")
     _run("ip", "netns", "exec", space, "tc", "qdisc", "add", "dev", "eth0", *RATE.split())
     own = f"127.0.0.1 localhost\n127.0.1.1 {names[number]}\n"
@@ -95,11 +93,11 @@ def _remove_leftovers() -> None:
 def _remove(stamp: str) -> None:
     spaces = [line.split()[0] for line in _run("ip", "netns", "list").splitlines()]
     for space in (name for name in spaces if name.startswith(f"{stamp}-")):
-        with suppress(subprocess.CalledProcessError):
+        with suppress(HostsMissingError):
             _ip("link", "del", space.replace("-", "v"))  # goes with its space, but later
         _ip("netns", "del", space)
         shutil.rmtree(HOSTS_FILES / space, ignore_errors=True)
-    with suppress(subprocess.CalledProcessError):
+    with suppress(HostsMissingError):
         _ip("link", "del", f"{stamp}b")
 
 
@@ -108,4 +106,7 @@ def _ip(*arguments: str) -> None:
 
 
 def _run(*command: str) -> str:
-    return subprocess.run(command, capture_output=True, text=True, check=True).stdout
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    if done.returncode:
+        raise HostsMissingError(f"{' '.join(command)}: {done.stderr.strip()}")
+    return done.stdout
