@@ -11,6 +11,7 @@ import pytest
 
 from heavy_files import seconds_of
 from quick_java import QUICK_JAVA
+from warm_python import WARM_PYTHON
 
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession
@@ -51,11 +52,7 @@ def spark() -> Iterator["SparkSession"]:
     """The one session of the test run: two cores, two shuffle partitions, no UI."""
     from hilum.spark import local_session  # here, so that pure tests need no Spark
 
-    options = {
-        "spark.driver.extraJavaOptions": QUICK_JAVA,
-        "spark.python.daemon.module": "warm_daemon",
-        "spark.executorEnv.PYTHONPATH": str(Path(__file__).parent / "support" / "daemon"),
-    }
+    options = WARM_PYTHON | {"spark.driver.extraJavaOptions": QUICK_JAVA}
     session = local_session("local[2]", app_name="hilum-tests", memory="1g", config=options)
     yield session
     session.stop()

@@ -10,4 +10,5 @@ _CLASSES = Path(sys.prefix) / "spark-classes.jsa"
 _SHARED = f" -XX:SharedArchiveFile={_CLASSES} -Xlog:cds=off -Xlog:cds+dynamic=off"
 
 # The first compiler only, and the classes of an earlier process if there are some.
-QUICK_JAVA = "-XX:TieredStopAtLevel=1" + (_SHARED if _CLASSES.is_file() else "")
+_USABLE = _CLASSES.is_file() and " " not in str(_CLASSES)  # spaces separate Java's options
+QUICK_JAVA = "-XX:TieredStopAtLevel=1" + (_SHARED if _USABLE else "")
