@@ -53,7 +53,7 @@ def test_ranks_meet_although_each_host_resolves_its_own_name_to_its_loopback(net
 def test_a_host_that_drops_out_is_noticed_named_and_waited_for(network, tmp_path):
     gateway, machines = network
     write_cache(tmp_path / "cache")
-    steps = {"max_epochs": 400, "checkpoint_every": Every(steps=5)}
+    steps = {"max_epochs": 60, "checkpoint_every": Every(steps=5)}
     run = start_run(tmp_path / "run", tmp_path / "cache", **steps)
     places = [(machine.address, machine.before) for machine in machines]
     more = {
