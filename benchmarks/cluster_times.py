@@ -38,7 +38,9 @@ def session(kind: str, folder: Path, packed: Path) -> Iterator[Any]:
     """A driver on a master of this kind."""
     with ExitStack() as stack:
         if kind == "standalone":
-            cluster = stack.enter_context(standalone(folder, 2))
+            cluster = stack.enter_context(standalone(folder))
+            for _ in range(2):
+                cluster.add_worker()
             made = driver(folder, cluster.address, packed, LOOPBACK)
         elif kind == "yarn":
             hdfs = stack.enter_context(Hdfs(folder / "hadoop"))
