@@ -80,4 +80,4 @@ def test_a_killed_worker_is_noticed_in_seconds_and_the_run_goes_on(session, clus
     assert (lost.outcome, done.outcome, done.ranks) == ("lost", "done", 1)
     assert lost.reason.startswith(("rank 0 of 2 on ", "rank 1 of 2 on ")), lost.reason
     assert done.first_step > 0
-    assert noticed_s < 15, f"{noticed_s:.1f} s"
+    assert noticed_s < 30, f"{noticed_s:.1f} s"
