@@ -34,10 +34,12 @@ from hilum.optim.schedules import (
     warmup_then_plateau,
 )
 from hilum.optim.text_plot import text_plot
+from hilum.optim.torch_losses import TORCH_LOSSES, TorchLoss
 
 __all__ = [
     "LOSSES",
     "SCHEDULES",
+    "TORCH_LOSSES",
     "AsymmetricLoss",
     "BCEWithLogits",
     "Clipping",
@@ -61,6 +63,7 @@ __all__ = [
     "Span",
     "StepDecay",
     "Targets",
+    "TorchLoss",
     "class_weights",
     "clipping_from_json",
     "clipping_to_json",

@@ -7,7 +7,17 @@ from typing import Any, get_args
 from hilum.errors import InvalidValueError, require
 from hilum.models import Architecture
 from hilum.models.transfer_start import TransferStart
-from hilum.optim import Clipping, Constant, Loss, OptimizerSpec, Span, loss_of, schedule_of
+from hilum.optim import (
+    LOSSES,
+    Clipping,
+    Constant,
+    Loss,
+    OptimizerSpec,
+    Span,
+    TorchLoss,
+    loss_of,
+    schedule_of,
+)
 from hilum.preprocessing import Chain
 from hilum.spark.model_param import design_of
 from hilum.spark.param_texts import BALANCED, every_of, layer_rules_of, unfreeze_of, weights_of
@@ -232,6 +242,9 @@ def _optimizer(value: Values, given: Collection[str]) -> OptimizerSpec:
 
 def _loss(value: Values) -> Loss:
     loss = loss_of(value["loss"])
+    # Its bundle would put the outputs through a sigmoid, which such a loss knows nothing of.
+    of_findings = not isinstance(loss, TorchLoss)
+    require(of_findings, "loss", f"one of findings: {', '.join(LOSSES)}", value["loss"])
     known = {field.name for field in fields(loss)}  # type: ignore[arg-type]
     require(
         not value["posWeight"] or "pos_weight" in known,
