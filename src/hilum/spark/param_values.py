@@ -9,12 +9,14 @@ from hilum.models import Architecture
 from hilum.models.transfer_start import TransferStart
 from hilum.optim import (
     LOSSES,
+    AsymmetricLoss,
+    BCEWithLogits,
     Clipping,
     Constant,
+    FocalLoss,
     Loss,
     OptimizerSpec,
     Span,
-    TorchLoss,
     loss_of,
     schedule_of,
 )
@@ -36,6 +38,8 @@ from hilum.training import (
 __all__ = ["check_values", "settings_of"]
 
 Values = Mapping[str, Any]
+
+_OF_FINDINGS = (BCEWithLogits, FocalLoss, AsymmetricLoss)
 
 _MODES: Mapping[str, tuple[str, ...]] = {
     "batchNorm": ("auto", "batch", "frozen"),
@@ -243,8 +247,9 @@ def _optimizer(value: Values, given: Collection[str]) -> OptimizerSpec:
 def _loss(value: Values) -> Loss:
     loss = loss_of(value["loss"])
     # Its bundle would put the outputs through a sigmoid, which such a loss knows nothing of.
-    of_findings = not isinstance(loss, TorchLoss)
-    require(of_findings, "loss", f"one of findings: {', '.join(LOSSES)}", value["loss"])
+    of_findings = isinstance(loss, _OF_FINDINGS)
+    names = ", ".join(name for name, one in LOSSES.items() if isinstance(one, _OF_FINDINGS))
+    require(of_findings, "loss", f"one of findings: {names}", value["loss"])
     known = {field.name for field in fields(loss)}  # type: ignore[arg-type]
     require(
         not value["posWeight"] or "pos_weight" in known,
