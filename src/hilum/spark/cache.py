@@ -9,6 +9,7 @@ import hashlib
 import io
 import json
 import logging
+import math
 import re
 import uuid
 from collections import Counter
@@ -49,34 +50,40 @@ _INDEX = pa.schema(
         ("sha256", pa.string()),
         ("shape", pa.list_(pa.int32())),
         ("reason", pa.string()),
+        ("weight", pa.float64()),
     ]
 )
 _INDEX_DDL = (
     "key string, split string, labels array<float>, shard string, row int, sha256 string, "
-    "shape array<int>, reason string"
+    "shape array<int>, reason string, weight double"
 )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CacheColumns:
-    """Names of the columns a cache is built from; without `split` every image trains."""
+    """Names of the columns a cache is built from.
+
+    Without `split` every image trains, without `weight` all count alike.
+    """
 
     image: str
     labels: str
     split: str | None
+    weight: str | None = None
 
 
 def build_cache(data: DataFrame, columns: CacheColumns, prefix: Chain, directory: str) -> str:
     """Return the directory of a cache of `data`, building it unless an equal one is there.
 
     Args:
-        columns: image structs, label arrays (null elements are unknown) and split names.
+        columns: image structs, label arrays (null elements are unknown), split names and weights.
         prefix: the deterministic chain that is run once, uint8 (N, C, H, W) to uint8.
         directory: where caches live; shared by all executors and the driver.
 
     Returns:
         `directory/<fingerprint>`. Images that are null or unreadable are left out and counted by
-        reason in the manifest; rows whose split is null are left out.
+        reason in the manifest, as are rows whose weight is null, negative or not finite
+        (`bad_weight`); rows whose split is null are left out.
     """
     fingerprint = _fingerprint(data, columns, prefix)
     cache = storage.join(directory, fingerprint)
@@ -119,6 +126,7 @@ def _selected(data: DataFrame, columns: CacheColumns) -> DataFrame:
         _label_array(data, columns).alias("labels"),
         _split(columns).alias("split"),
         reason.alias("reason"),
+        *([] if columns.weight is None else [_weight(columns).alias("weight")]),
     )
     return selected.filter("split is not null")
 
@@ -127,6 +135,10 @@ def _label_array(data: DataFrame, columns: CacheColumns) -> Column:
     column = F.col(columns.labels)
     kind = data.schema[columns.labels].dataType.typeName()
     return (column if kind == "array" else F.array(column)).cast("array<float>")
+
+
+def _weight(columns: CacheColumns) -> Column:
+    return F.col(str(columns.weight)).cast("double")
 
 
 def _split(columns: CacheColumns) -> Column:
@@ -143,7 +155,11 @@ def _fingerprint(data: DataFrame, columns: CacheColumns, prefix: Chain) -> str:
     identity = FILE_IDENTITY if known_files else (columns.image,)
     # As text, because a hash skips nulls: [null, 1] and [1, null] would be one.
     labels = _label_array(data, columns).cast("string")
-    rows = data.select(F.xxhash64(*identity, labels, _split(columns)).alias("hash"))
+    parts = [*identity, labels, _split(columns)]
+    if columns.weight is not None:
+        # A hash skips nulls, and bad weights must not find the cache of a table without weights.
+        parts.append(F.coalesce(_weight(columns).cast("string"), F.lit("null")))
+    rows = data.select(F.xxhash64(*parts).alias("hash"))
     count, total, parity = cast(
         tuple[int, object, int],
         rows.agg(
@@ -174,7 +190,10 @@ def _is_current(cache: str, data: DataFrame, columns: CacheColumns, prefix: Chai
         return False
     opened = open_cache(cache, verify=False)
     positions = {key: position for position, key in enumerate(opened.keys)}
-    sample = _selected(data, columns).select("image").limit(SPOT_CHECK_IMAGES).collect()
+    selected = _selected(data, columns)
+    if columns.weight is not None:
+        selected = selected.filter("weight >= 0 and weight < double('infinity')")
+    sample = selected.select("image").limit(SPOT_CHECK_IMAGES).collect()
     for row in sample:
         image = row["image"].asDict() if row["image"] is not None else None
         if image is None:
@@ -205,11 +224,13 @@ def _write_shards(
     rows: list[dict[str, Any]] = []
     for batch in batches:
         for record in batch.to_pylist():
-            row = {name: record[name] for name in ("split", "labels")}
+            row = {name: record.get(name) for name in ("split", "labels", "weight")}
             image = record["image"]
             try:
                 if image is None:
                     raise RejectedImageError(record["reason"] or "no_pixels")
+                if "weight" in record and not _is_weight(record["weight"]):
+                    raise RejectedImageError("bad_weight")
                 images.append(_prefixed(image, prefix))
                 rows.append({**row, "key": image["origin"]})
             except RejectedImageError as rejection:
@@ -222,6 +243,10 @@ def _write_shards(
         spare_the_collector()
     if images:
         yield _flush(images, rows, target)
+
+
+def _is_weight(value: float | None) -> bool:
+    return value is not None and 0 <= value < math.inf
 
 
 def _flush(
@@ -274,6 +299,9 @@ def _manifest(
             "row": pa.array([record["row"] for record in kept], type=pa.int32()),
         }
     )
+    weights = pa.array([record["weight"] for record in kept], type=pa.float32())
+    if weights.null_count == 0:  # an index without weights is that of a cache without them
+        table = table.append_column("weight", weights)
     buffer = io.BytesIO()
     pq.write_table(table, buffer)
     storage.write_bytes(storage.join(cache, build, "index.parquet"), buffer.getvalue())

@@ -7,7 +7,19 @@ from typing import Any, get_args
 from hilum.errors import InvalidValueError, require
 from hilum.models import Architecture
 from hilum.models.transfer_start import TransferStart
-from hilum.optim import Clipping, Constant, Loss, OptimizerSpec, Span, loss_of, schedule_of
+from hilum.optim import (
+    LOSSES,
+    AsymmetricLoss,
+    BCEWithLogits,
+    Clipping,
+    Constant,
+    FocalLoss,
+    Loss,
+    OptimizerSpec,
+    Span,
+    loss_of,
+    schedule_of,
+)
 from hilum.preprocessing import Chain
 from hilum.spark.model_param import design_of
 from hilum.spark.param_texts import BALANCED, every_of, layer_rules_of, unfreeze_of, weights_of
@@ -26,6 +38,8 @@ from hilum.training import (
 __all__ = ["check_values", "settings_of"]
 
 Values = Mapping[str, Any]
+
+_OF_FINDINGS = (BCEWithLogits, FocalLoss, AsymmetricLoss)
 
 _MODES: Mapping[str, tuple[str, ...]] = {
     "batchNorm": ("auto", "batch", "frozen"),
@@ -232,6 +246,10 @@ def _optimizer(value: Values, given: Collection[str]) -> OptimizerSpec:
 
 def _loss(value: Values) -> Loss:
     loss = loss_of(value["loss"])
+    # Its bundle would put the outputs through a sigmoid, which such a loss knows nothing of.
+    of_findings = isinstance(loss, _OF_FINDINGS)
+    names = ", ".join(name for name, one in LOSSES.items() if isinstance(one, _OF_FINDINGS))
+    require(of_findings, "loss", f"one of findings: {names}", value["loss"])
     known = {field.name for field in fields(loss)}  # type: ignore[arg-type]
     require(
         not value["posWeight"] or "pos_weight" in known,
