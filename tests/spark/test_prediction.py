@@ -100,14 +100,18 @@ class Breaking:
         return images[..., :4, :4]
 
 
-def test_images_are_read_out_of_a_cut_batch_without_a_copy():
-    rows = [None, *({"height": 1, "width": n, "nChannels": 1, "data": bytes(n)} for n in (1, 2, 3))]
+def test_images_are_read_out_of_a_cut_batch():
+    rows = [
+        None,
+        *(
+            {"height": 1, "width": n, "nChannels": 1, "data": b" abc"[n:][:1] * n}
+            for n in (1, 2, 3)
+        ),
+    ]
     fields = [(name, kind) for name, kind in IMAGE_FIELDS if name not in ("origin", "mode")]
     cut = pa.array(rows, pa.struct(fields)).slice(2)
     found = list(image_rows(cut))
-    assert [(row["width"], row["data"].size) for row in found] == [(2, 2), (3, 3)]
-    start = cut.field("data").buffers()[2].address
-    assert [row["data"].address for row in found] == [start + 1, start + 3]
+    assert [(row["width"], row["data"].to_pybytes()) for row in found] == [(2, b"bb"), (3, b"ccc")]
     with pytest.raises(InvalidValueError, match="Spark image struct"):
         list(image_rows(pa.array(["a"])))
 

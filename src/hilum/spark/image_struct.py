@@ -28,9 +28,9 @@ _NEEDED = ("height", "width", "nChannels", "data")
 
 
 def image_rows(images: pa.Array) -> Iterator[dict[str, Any] | None]:
-    """What `grey_pixels` needs of each struct, in order, one at a time; None for a null.
+    """What `grey_pixels` needs of each struct, in order; None for a null.
 
-    `data` is a view of the Arrow batch, not a copy.
+    One at a time: never a whole Arrow batch as Python objects.
 
     Raises:
         InvalidValueError: the array does not hold image structs.
@@ -64,7 +64,7 @@ def grey_pixels(image: dict[str, Any]) -> npt.NDArray[np.uint8]:
         RejectedImageError: the struct's sizes and bytes do not agree.
     """
     height, width, channels = image["height"], image["width"], image["nChannels"]
-    if None in (height, width, channels, image["data"]):
+    if any(value is None for value in (height, width, channels, image["data"])):
         raise RejectedImageError("corrupt", "a field of the image struct is null")
     data = np.frombuffer(image["data"], dtype=np.uint8)
     if data.size != height * width * channels or channels not in (1, 3, 4) or data.size == 0:
