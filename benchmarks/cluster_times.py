@@ -38,7 +38,9 @@ def session(kind: str, folder: Path, packed: Path) -> Iterator[Any]:
     """A driver on a master of this kind."""
     with ExitStack() as stack:
         if kind == "standalone":
-            cluster = stack.enter_context(standalone(folder, 2))
+            cluster = stack.enter_context(standalone(folder))
+            for _ in range(2):
+                cluster.add_worker()
             made = driver(folder, cluster.address, packed, LOOPBACK)
         elif kind == "yarn":
             hdfs = stack.enter_context(Hdfs(folder / "hadoop"))
@@ -89,12 +91,19 @@ def main() -> None:
         write_dataset(folder / "data", options.images, PhantomConfig(size_px=64, seed=1))
         packed = folder / "env.tar.gz"
         pack(packed, hilum_only=True)
-        rows = [measure(kind, folder / "data" / "images", packed) for kind in options.masters]
-    for row in rows:
-        total = row["session_s"] + row["first_run_s"]
-        base = rows[0]["session_s"] + rows[0]["first_run_s"]
-        ratio = round(row["second_run_s"] / rows[0]["second_run_s"], 2)
-        print(json.dumps(row | {"cold_ratio": round(total / base, 2), "warm_ratio": ratio}))
+        first = None
+        for kind in options.masters:
+            row = measure(kind, folder / "data" / "images", packed)
+            first = first or row
+            cold = cold_s(row) / cold_s(first)
+            warm = row["second_run_s"] / first["second_run_s"]
+            ratios = {"cold_ratio": round(cold, 2), "warm_ratio": round(warm, 2)}
+            print(json.dumps(row | ratios), flush=True)
+
+
+def cold_s(row: dict[str, Any]) -> float:
+    """Seconds from nothing to the end of the first run."""
+    return float(row["session_s"] + row["first_run_s"])
 
 
 if __name__ == "__main__":

@@ -11,6 +11,7 @@ import pytest
 
 import hilum
 from cluster_session import driver
+from hilum.packing import pack
 from hilum.training import Every, read_attempts
 from hilum.training.checkpoint import checkpointed_step
 from hosts import HostsMissingError, hosts
@@ -53,18 +54,22 @@ def test_ranks_meet_although_each_host_resolves_its_own_name_to_its_loopback(net
 def test_a_host_that_drops_out_is_noticed_named_and_waited_for(network, tmp_path):
     gateway, machines = network
     write_cache(tmp_path / "cache")
-    steps = {"max_epochs": 400, "checkpoint_every": Every(steps=5)}
+    steps = {"max_epochs": 60, "checkpoint_every": Every(steps=5)}
     run = start_run(tmp_path / "run", tmp_path / "cache", **steps)
-    places = [(machine.address, machine.before) for machine in machines]
     more = {
         "spark.driver.host": gateway,
         "spark.driver.bindAddress": gateway,
-        "spark.executorEnv.PYTHONPATH": f"{SOURCE}:{Path(__file__).parents[1] / 'support'}",
     }
+    packed = tmp_path / "hilum.zip"
+    pack(packed)
     with (
-        standalone(tmp_path, 2, host=gateway, hosts=places) as cluster,
-        driver(tmp_path, cluster.address, None, more) as session,
+        standalone(tmp_path, gateway) as cluster,
+        driver(tmp_path, cluster.address, packed, more) as session,
     ):
+        for machine in machines:
+            cluster.add_worker(machine.address, machine.before)
+        modules = [module for _, module, *_ in session.ask(do="places")]
+        assert all("/hilum.zip/hilum/" in module for module in modules), modules
         session.begin(do="train", run=run, ranks=2, policy={"executor_wait_s": 90.0})
         deadline = time.monotonic() + LIMIT_S
         while checkpointed_step(run) == 0:

@@ -5,10 +5,12 @@ import pytest
 from hilum.errors import InvalidValueError
 from hilum.spark.cluster_settings import (
     PACKED_PYTHON,
+    check_cluster,
     cluster_defaults,
     environment_settings,
     given_settings,
     parse_properties,
+    start_error,
 )
 
 DEFAULTS_FILE = """
@@ -65,3 +67,26 @@ def test_a_packed_environment_brings_its_interpreter_and_a_zip_only_code(tmp_pat
 def test_another_environment_is_refused_with_the_way_out(packed, master, said):
     with pytest.raises(InvalidValueError, match=said):
         environment_settings(packed, master)
+
+
+def test_yarn_without_its_settings_is_refused_before_java_starts(tmp_path):
+    for variables in ({}, {"HADOOP_CONF_DIR": str(tmp_path)}):
+        with pytest.raises(
+            InvalidValueError, match=r"HADOOP_CONF_DIR must be the folder with yarn"
+        ):
+            check_cluster("yarn", variables)
+    (tmp_path / "yarn-site.xml").touch()
+    check_cluster("yarn", {"YARN_CONF_DIR": str(tmp_path)})
+    check_cluster("spark://h:7077", {})
+
+
+def test_a_container_that_is_too_small_is_told_with_the_settings_to_change():
+    said = (
+        "Required executor memory (2048 MB), offHeap memory (0) MB, overhead (4096 MB), and "
+        "PySpark memory (0 MB) is above the max threshold (4096 MB) of this cluster! Please check"
+    )
+    error = start_error(ValueError(said))
+    assert isinstance(error, InvalidValueError)
+    assert "(4096 MB) of this cluster! Hint: --conf spark.executor.memoryOverhead=2g" in str(error)
+    other = ValueError("something else")
+    assert start_error(other) is other

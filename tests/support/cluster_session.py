@@ -14,6 +14,7 @@ import torch
 
 import hilum
 from image_files import picture, png, write_files
+from quick_java import QUICK_JAVA
 from standalone import end_group
 
 START = """
@@ -24,7 +25,7 @@ runpy.run_path(sys.argv[0], run_name="__main__")
 """
 DRIVER = Path(__file__).with_name("cluster_driver.py")
 PACKAGES = str(Path(torch.__file__).parents[1])
-JAVA = "-XX:TieredStopAtLevel=1 -XX:+UseSerialGC"
+JAVA = f"{QUICK_JAVA} -XX:+UseSerialGC"
 # Executors of the tests: small, quick to start, and with this machine's packages but not Hilum,
 # which is only linked into them (an entry of PYTHONPATH reads no .pth files).
 EXECUTORS = {

@@ -8,70 +8,47 @@ import sys
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import pyspark
 
+from quick_java import QUICK_JAVA
+
 SPARK_CLASS = Path(pyspark.__file__).parent / "bin" / "spark-class"
 MASTER, WORKER = (f"org.apache.spark.deploy.{name}" for name in ("master.Master", "worker.Worker"))
 START_S = 60.0
-JAVA = {"JDK_JAVA_OPTIONS": "-XX:TieredStopAtLevel=1 -XX:+UseSerialGC"}
+JAVA = {"JDK_JAVA_OPTIONS": f"{QUICK_JAVA} -XX:+UseSerialGC"}
 
 
 @dataclass(frozen=True)
 class Standalone:
-    """Address of the master, processes of the workers, and where they write."""
+    """A master's address, its workers, and the folder that all of them write to."""
 
     address: str
-    workers: list[subprocess.Popen[bytes]]
     folder: Path
+    processes: list[subprocess.Popen[bytes]] = field(default_factory=list)
 
-    def said(self) -> str:
-        return "\n".join(path.read_text()[-3000:] for path in sorted(self.folder.glob("*.log")))
+    def add_worker(self, host: str = "127.0.0.1", before: Sequence[str] = ()) -> None:
+        """Start a worker of one core; `before`: what its command line begins with."""
+        work = self.folder / f"worker-{len(self.processes)}"
+        arguments = [WORKER, *f"--host {host} --cores 1 --memory 1g --webui-port 0".split()]
+        arguments += ["--work-dir", str(work), self.address]
+        self.processes.append(start(arguments, work, before, host))
 
 
 @contextmanager
-def standalone(
-    folder: Path,
-    workers: int,
-    *,
-    host: str = "127.0.0.1",
-    hosts: Sequence[tuple[str, Sequence[str]]] = (),
-) -> Iterator[Standalone]:
-    """Master and workers of one core each; nothing of them is left at the end.
-
-    Args:
-        hosts: address of each worker, and what its command line begins with (`ip netns exec ...`).
-    """
+def standalone(folder: Path, host: str = "127.0.0.1") -> Iterator[Standalone]:
+    """A master, for workers that are added; nothing of them is left at the end."""
     port = free_port(host)
-    places = hosts or [("127.0.0.1", [])] * workers
-    processes = []
+    cluster = Standalone(f"spark://{host}:{port}", folder)
+    arguments = [MASTER, *f"--host {host} --port {port} --webui-port 0".split()]
+    master = start(arguments, folder / "master", host=host)
     try:
-        master = start(
-            [MASTER, "--host", host, "--port", str(port), "--webui-port", "0"], folder / "master"
-        )
-        processes.append(master)
         wait_for_port(host, port, master)
-        address = f"spark://{host}:{port}"
-        for number, (own, before) in enumerate(places):
-            work = folder / f"worker-{number}"
-            arguments = [
-                WORKER,
-                "--host",
-                own,
-                "--cores",
-                "1",
-                "--memory",
-                "1g",
-                "--webui-port",
-                "0",
-            ]
-            arguments += ["--work-dir", str(work), address]
-            processes.append(start(arguments, work, before, own))
-        yield Standalone(address, processes[1:], folder)
+        yield cluster
     finally:
-        for process in processes:
+        for process in (*cluster.processes, master):
             end_group(process)
 
 

@@ -15,14 +15,16 @@ from types import MappingProxyType
 import pyspark
 from pyspark import SparkConf, SparkContext
 
-from hilum.errors import require
+from hilum.errors import InvalidValueError, require
 
 __all__ = [
     "PACKED_PYTHON",
+    "check_cluster",
     "cluster_defaults",
     "environment_settings",
     "given_settings",
     "parse_properties",
+    "start_error",
 ]
 
 PACKED_PYTHON = "./environment/bin/python"
@@ -52,6 +54,7 @@ _CONTAINERS = MappingProxyType(
         "spark.executor.memoryOverhead": "4g",
     }
 )
+_TOO_LARGE = re.compile(r"Required \w+ memory .*? is above the max threshold \(\d+ MB\)[^!]*!")
 _PROPERTY = re.compile(r"([^\s=:#!][^\s=:]*)\s*[=:\s]\s*(.*)")
 
 
@@ -60,6 +63,36 @@ def cluster_defaults(master: str) -> dict[str, str]:
     if master.startswith(("yarn", "k8s://")):
         return {**_ANY_CLUSTER, **_CONTAINERS}
     return dict(_ANY_CLUSTER) if master.startswith("spark://") else {}
+
+
+def check_cluster(master: str, environment: Mapping[str, str] = os.environ) -> None:
+    """Refuse what Java would end for with a page of its own words.
+
+    Raises:
+        InvalidValueError: YARN without the folder that says where it is.
+    """
+    names = ("HADOOP_CONF_DIR", "YARN_CONF_DIR")
+    folder = next((environment[name] for name in names if environment.get(name)), "")
+    is_there = bool(folder) and (Path(folder) / "yarn-site.xml").is_file()
+    require(
+        master != "yarn" or is_there or "PYSPARK_GATEWAY_PORT" in environment,
+        "HADOOP_CONF_DIR",
+        "the folder with yarn-site.xml and core-site.xml of the cluster",
+        folder,
+        hint="export HADOOP_CONF_DIR=/etc/hadoop/conf, or wherever the cluster's files are here",
+    )
+
+
+def start_error(error: Exception) -> Exception:
+    """What a cluster said when it refused a session, in one sentence where it is known."""
+    match = _TOO_LARGE.search(str(error))
+    if match is None:
+        return error
+    return InvalidValueError(
+        f"an executor must fit into a container of the cluster. Got: {match.group(0)} "
+        "Hint: --conf spark.executor.memoryOverhead=2g (Python's part), --conf "
+        "spark.executor.memory=1g (Java's part), or a larger container on the cluster's side."
+    )
 
 
 def given_settings(environment: Mapping[str, str] = os.environ) -> dict[str, str]:

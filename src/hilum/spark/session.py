@@ -23,7 +23,13 @@ import pyspark
 from pyspark.sql import SparkSession
 
 from hilum.errors import InvalidValueError, MissingDependencyError, require
-from hilum.spark.cluster_settings import cluster_defaults, environment_settings, given_settings
+from hilum.spark.cluster_settings import (
+    check_cluster,
+    cluster_defaults,
+    environment_settings,
+    given_settings,
+    start_error,
+)
 
 __all__ = ["check_java", "local_session"]
 
@@ -64,8 +70,9 @@ def local_session(
 
     Raises:
         MissingDependencyError: no Java, or one older than 17.
-        InvalidValueError: `master` is not one Spark knows, `environment` is no packed one, or a
-            session with another master or another value of a key in `config` is running.
+        InvalidValueError: `master` is not one Spark knows, YARN's settings are not there or its
+            containers are too small, `environment` is no packed one, or a session with another
+            master or another value of a key in `config` is running.
     """
     known = any(form.fullmatch(master) for form in (_LOCAL, _LOCAL_CLUSTER, _REMOTE))
     require(known, "master", "local[N], local-cluster[N,CORES,MIB] or a cluster's address", master)
@@ -75,6 +82,7 @@ def local_session(
     if running is not None:
         return _same(running, {"spark.master": master} | wanted)
     check_java()
+    check_cluster(master)
     os.environ.setdefault("PYSPARK_PYTHON", sys.executable)
     scratch = Path(tempfile.mkdtemp(prefix="hilum-spark-"))
     atexit.register(shutil.rmtree, scratch, ignore_errors=True)
@@ -84,7 +92,10 @@ def local_session(
     for key, value in settings.items():
         builder = builder.config(key, value)
     with _environment(_launch_environment(master, scratch) | variables):
-        session = builder.getOrCreate()
+        try:
+            session = builder.getOrCreate()
+        except Exception as error:
+            raise start_error(error) from None
     atexit.register(_stop_at_exit, session)  # exit hooks run last one first
     logger.info("session started master=%s spark=%s", master, session.version)
     return session
