@@ -1,6 +1,7 @@
 """NNEstimator: transfer learning on a DataFrame of radiographs, as Spark ML knows it."""
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import Any, cast
 
 from pyspark import keyword_only
@@ -16,7 +17,7 @@ from hilum.models.transfer_start import TransferStart
 from hilum.optim import LayerRule, Loss, Schedule
 from hilum.preprocessing import Chain, radiograph_chain
 from hilum.spark.cache import CacheColumns
-from hilum.spark.fitting import fit_run
+from hilum.spark.fitting import fit_run, fresh_run_directory
 from hilum.spark.model import NNModel
 from hilum.spark.model_param import pixels_for
 from hilum.spark.param_values import check_values, settings_of
@@ -138,7 +139,9 @@ class NNEstimator(Estimator[NNModel], TrainParams, MLReadable["NNEstimator"], ML
             split,
             hint='split_by_patient(data, {"train": 0.7, "valid": 0.1, "test": 0.2}) adds one',
         )
-        fitted = fit_run(dataset, self.columns(split), self.settings())
+        settings = self.settings()
+        settings = replace(settings, run_directory=fresh_run_directory(settings.run_directory))
+        fitted = fit_run(dataset, self.columns(split), settings)
         model = NNModel(fitted.bundle, fitted.history)._resetUid(self.uid)
         return self._copyValues(model)
 

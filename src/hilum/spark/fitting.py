@@ -7,10 +7,12 @@ depends on can be read in one place.
 import logging
 import shutil
 import tempfile
+import uuid
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
 from dataclasses import asdict, dataclass, replace
+from datetime import UTC, datetime
 from pathlib import Path
 
 from pyspark.sql import DataFrame, SparkSession
@@ -40,7 +42,9 @@ from hilum.training import (
 )
 from hilum.training.tracking import followed_by_mlflow
 
-__all__ = ["FittedRun", "fit_run", "resume_run"]
+__all__ = ["FittedRun", "fit_run", "fresh_run_directory", "resume_run"]
+
+_RUN = "{run}"
 
 logger = logging.getLogger(__name__)
 
@@ -53,6 +57,15 @@ class FittedRun:
     history: History
 
 
+def fresh_run_directory(given: str) -> str:
+    """Fill in `{run}` with a name that no other fit has: the time in UTC and some random digits.
+
+    `CrossValidator` and lists of parameters fit one estimator many times, each a run of its own.
+    """
+    now = datetime.now(UTC)
+    return given.replace(_RUN, f"{now:%Y%m%d-%H%M%S}-{uuid.uuid4().hex[:8]}")
+
+
 def fit_run(data: DataFrame, columns: CacheColumns, settings: FitSettings) -> FittedRun:
     """Train on the executors of the DataFrame's session and return the best epoch's model."""
     spark = data.sparkSession
@@ -62,7 +75,8 @@ def fit_run(data: DataFrame, columns: CacheColumns, settings: FitSettings) -> Fi
         if storage.exists(storage.join(run_directory, "job.json")):
             raise InvalidValueError(
                 f"runDir must not hold a run already. Got {run_directory!r}. "
-                "Hint: choose another directory, or continue that run with `hilum train --resume`."
+                "Hint: choose another directory, let every fit name its own with "
+                "runDir='.../{run}', or continue that run with `hilum train --resume`."
             )
         preflight(spark, run_directory, num_ranks, design=draft.design)
         cache_root = settings.cache_directory or storage.join(run_directory, "cache")

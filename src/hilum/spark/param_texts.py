@@ -47,8 +47,18 @@ _EVERY = re.compile(r"(?:(\d+(?:\.\d+)?)\s*)?(epoch|step|minute)s?")
 
 
 def declare(name: str, meaning: str, converter: Any) -> Param[Any]:
-    """Return a parameter for the body of a class of parameters."""
-    return Param(Params._dummy(), name, meaning, typeConverter=converter)
+    """Return a parameter for the body of a class of parameters; its errors name it."""
+
+    def convert(value: Any) -> Any:
+        try:
+            return converter(value)
+        except InvalidValueError as error:
+            if name in str(error):
+                raise
+            raise InvalidValueError(f"{name}: {error}") from error
+
+    convert.__name__ = converter.__name__
+    return Param(Params._dummy(), name, meaning, typeConverter=convert)
 
 
 def to_chain_text(value: Any) -> str:

@@ -111,7 +111,8 @@ class RunParams(Params):
     runDir = declare(
         "runDir",
         "directory for checkpoints, history and progress, shared by driver and executors; "
-        "empty: a temporary one (single machine only)",
+        "{run} in it becomes a name of its own for every fit; empty: a temporary one (single "
+        "machine only)",
         TypeConverters.toString,
     )
     cacheDir = declare(

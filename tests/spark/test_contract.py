@@ -1,0 +1,62 @@
+"""What Spark ML promises of every stage's parameters; a new stage is one line of `STAGES`."""
+
+import pytest
+
+from hilum.errors import InvalidValueError
+from hilum.spark import NNEstimator, NNModel, RocAucEvaluator
+from hilum.spark.fitting import fresh_run_directory
+from tiny_models import tiny_bundle
+
+# How a stage is made, with one parameter and two legal values of it.
+STAGES = {
+    "NNEstimator": (lambda: NNEstimator(findings=["A", "B"]), "maxEpochs", 3, 4),
+    "NNModel": (lambda: NNModel(tiny_bundle()), "predictionCol", "score", "points"),
+    "RocAucEvaluator": (lambda: RocAucEvaluator(findings=["A", "B"]), "finding", "A", "B"),
+}
+WITHOUT_DEFAULT = {"preprocessing"}  # the network's own, so not known before the model is
+
+
+@pytest.fixture(params=STAGES)
+def case(request):
+    make, name, value, other = STAGES[request.param]
+    return make(), name, value, other
+
+
+def values(stage):
+    return {param.name: value for param, value in stage.extractParamMap().items()}
+
+
+def test_every_parameter_has_a_meaning_and_a_default(case):
+    stage = case[0]
+    text = stage.explainParams()
+    for param in stage.params:
+        assert len(param.doc) > 10, param.name
+        assert stage.hasDefault(param) or param.name in WITHOUT_DEFAULT, param.name
+        assert f"{param.name}: " in text
+
+
+def test_every_parameter_refuses_a_value_of_no_known_type_by_name(case):
+    stage = case[0]
+    for param in stage.params:
+        with pytest.raises((TypeError, InvalidValueError), match=param.name):
+            stage._set(**{param.name: object()})
+
+
+def test_a_copy_is_independent_and_takes_extra_values(case):
+    stage, name, value, other = case
+    stage._set(**{name: value})
+    copy = stage.copy({stage.getParam(name): other})
+    assert (values(stage)[name], values(copy)[name]) == (value, other)
+    assert copy.uid == stage.uid
+    copy._set(**{name: value})
+    assert values(copy) == values(stage)
+    stage.clear(stage.getParam(name))
+    assert copy.isSet(name)
+
+
+def test_every_fit_gets_a_run_directory_of_its_own_where_it_is_asked_for():
+    names = {fresh_run_directory("hdfs://host/runs/{run}/x") for _ in range(20)}
+    assert len(names) == 20
+    assert all(name.startswith("hdfs://host/runs/2") and name.endswith("/x") for name in names)
+    for same in ("", "runs/one", "s3://bucket/run"):
+        assert fresh_run_directory(same) == same
