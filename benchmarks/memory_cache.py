@@ -43,4 +43,5 @@ def random_cache(num_images: int, size_px: int, num_outputs: int) -> ImageCache:
         keys=tuple(str(i) for i in range(num_images)),
         labels=generator.integers(0, 2, (num_images, num_outputs)).astype(np.float32),
         splits=np.full(num_images, "train"),
+        weights=np.ones(num_images, np.float32),
     )

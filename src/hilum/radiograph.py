@@ -19,6 +19,7 @@ REASONS: dict[str, str] = {
     "multi_frame": "more than one frame; a radiograph has one",
     "color": "a colour picture (screenshot, photograph), not a radiograph",
     "wrong_modality": "not a projection radiograph (modality other than CR, DX, RG, SC, OT)",
+    "bad_weight": "the row's weight is null, negative or not a finite number",
     "unreadable": "the storage system did not deliver the bytes",
 }
 

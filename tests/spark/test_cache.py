@@ -187,3 +187,23 @@ def test_frames_that_are_not_files_are_cached_by_their_pixels(table, caches):
 def test_a_data_set_without_rows_says_what_to_compare(table, caches):
     with pytest.raises(InvalidValueError, match="file_name"):
         build(table().filter("file_name = 'none'"), caches)
+
+
+def test_weights_come_along_and_a_bad_one_is_a_rejected_row(table, caches):
+    weights = dict(zip(NAMES, [2.0, 0.0, None, -1.0, float("nan"), 0.5], strict=True))
+    cases = [
+        F.lit(name) if at else F.lit(value) for name, value in weights.items() for at in (1, 0)
+    ]
+    data = table().withColumn("weight", F.create_map(*cases)[F.col("file_name")])
+    columns = CacheColumns(image="image", labels="labels", split="split", weight="weight")
+    directory = build(data, caches, columns=columns)
+    cache = open_cache(directory)
+    assert [Path(key).name for key in cache.keys] == ["0.png", "1.png", "5.png"]
+    assert cache.weights.tolist() == [2.0, 0.0, 0.5]
+    assert cache.manifest.rejected == {"bad_weight": 3}
+    before = published(directory)
+    assert build(data, caches, columns=columns) == directory
+    assert published(directory) == before
+    unweighted = build(table(), caches)
+    assert unweighted != directory
+    assert open_cache(unweighted).weights.tolist() == [1.0] * len(NAMES)

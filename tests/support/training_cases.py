@@ -24,14 +24,28 @@ OUTPUTS = ("bright", "left")
 SIZE = 36
 
 
-def write_cache(directory, num_images=23, splits=("train",) * 4 + ("valid",), shard_images=9):
-    """Images whose brightness and bright half are their labels; one label is unknown."""
+def write_cache(
+    directory,
+    num_images=23,
+    splits=("train",) * 4 + ("valid",),
+    shard_images=9,
+    rows=None,
+    weights=None,
+):
+    """Images whose brightness and bright half are their labels; one label is unknown.
+
+    `rows` are those of the images to keep, in order, `weights` how much each counts.
+    """
     generator = np.random.default_rng(0)
     labels = generator.integers(0, 2, (num_images, 2)).astype(np.float32)
     images = generator.integers(0, 60, (num_images, 1, SIZE, SIZE)).astype(np.uint8)
     images += (labels[:, 0] * 90).astype(np.uint8)[:, None, None, None]
     images[..., : SIZE // 2] += (labels[:, 1] * 90).astype(np.uint8)[:, None, None, None]
     labels[3, 0] = np.nan
+    splits = [splits[i % len(splits)] for i in range(num_images)]
+    if rows is not None:
+        images, labels, splits = images[rows], labels[rows], [splits[row] for row in rows]
+        num_images = len(rows)
     shards = []
     for at in range(0, num_images, shard_images):
         part = images[at : at + shard_images]
@@ -41,12 +55,14 @@ def write_cache(directory, num_images=23, splits=("train",) * 4 + ("valid",), sh
     index = pa.table(
         {
             "key": [f"image-{i:03d}" for i in range(num_images)],
-            "split": [splits[i % len(splits)] for i in range(num_images)],
+            "split": splits,
             "labels": pa.array(labels.tolist(), type=pa.list_(pa.float32())),
             "shard": pa.array([i // shard_images for i in range(num_images)], pa.int32()),
             "row": pa.array([i % shard_images for i in range(num_images)], pa.int32()),
         }
     )
+    if weights is not None:
+        index = index.append_column("weight", pa.array(weights, type=pa.float32()))
     buffer = io.BytesIO()
     pq.write_table(index, buffer)
     storage.write_bytes(storage.join(str(directory), "build/index.parquet"), buffer.getvalue())

@@ -53,6 +53,7 @@ class NNEstimator(Estimator[NNModel], TrainParams, MLReadable["NNEstimator"], ML
         featuresCol: str = "image",
         labelCol: str = "labels",
         splitCol: str = "",
+        weightCol: str = "",
         predictionCol: str = "prediction",
         findings: list[str] | None = None,
         weights: str = "auto",
@@ -124,8 +125,10 @@ class NNEstimator(Estimator[NNModel], TrainParams, MLReadable["NNEstimator"], ML
         return self._set(**given)
 
     def _fit(self, dataset: DataFrame) -> NNModel:
-        for name in ("featuresCol", "labelCol"):
-            column, known = self.getOrDefault(name), dataset.columns
+        weight = {} if self.weight_column() is None else {"weightCol": self.weight_column()}
+        given = {"featuresCol": self.getFeaturesCol(), "labelCol": self.getLabelCol(), **weight}
+        for name, column in given.items():
+            known = dataset.columns
             require(column in known, name, f"one of {', '.join(known)}", column)
         split = self.getOrDefault(self.splitCol)
         require(
@@ -142,7 +145,10 @@ class NNEstimator(Estimator[NNModel], TrainParams, MLReadable["NNEstimator"], ML
     def columns(self, split: str) -> CacheColumns:
         """Names of the columns to train on; an empty split name means that every row trains."""
         return CacheColumns(
-            image=self.getFeaturesCol(), labels=self.getLabelCol(), split=split or None
+            image=self.getFeaturesCol(),
+            labels=self.getLabelCol(),
+            split=split or None,
+            weight=self.weight_column(),
         )
 
     def chain(self) -> Chain:

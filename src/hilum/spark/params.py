@@ -3,7 +3,13 @@
 from typing import Any
 
 from pyspark.ml.param import Param, Params, TypeConverters
-from pyspark.ml.param.shared import HasFeaturesCol, HasLabelCol, HasPredictionCol, HasSeed
+from pyspark.ml.param.shared import (
+    HasFeaturesCol,
+    HasLabelCol,
+    HasPredictionCol,
+    HasSeed,
+    HasWeightCol,
+)
 
 from hilum.findings import FINDINGS
 from hilum.preprocessing import Chain
@@ -72,7 +78,7 @@ class PredictParams(HasFeaturesCol, HasPredictionCol):
         return self.getOrDefault(self.predictBatchSize)
 
 
-class TrainParams(PredictParams, LearningParams, RunParams, HasLabelCol, HasSeed):
+class TrainParams(PredictParams, LearningParams, RunParams, HasLabelCol, HasSeed, HasWeightCol):
     """What training needs; every parameter has a default that works."""
 
     splitCol: Param[str] = Param(
@@ -121,12 +127,17 @@ class TrainParams(PredictParams, LearningParams, RunParams, HasLabelCol, HasSeed
         self._setDefault(
             labelCol="labels",
             splitCol="",
+            weightCol="",
             model="efficientnet_lite0",
             weights="auto",
             findings=list(FINDINGS),
             imageSize=0,
             seed=0,
         )
+
+    def weight_column(self) -> str | None:
+        """Name of the column of row weights; None where all rows count alike."""
+        return self.getWeightCol() or None
 
     def getPreprocessing(self) -> Chain | None:
         """The chain given, or None for the default one."""

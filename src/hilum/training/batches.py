@@ -29,15 +29,19 @@ class Batch:
             features (N, ...).
         labels: float32 (N, output), NaN where unknown.
         samples: int64 (N,), the images' positions in the cache.
+        weights: float32 (N,), how much each image counts.
         num_real: the first `num_real` rows count; the rest pads a share that would be too small.
-        global_labels: labels of the whole global batch, so that every rank can weigh its share.
+        global_labels, global_weights: of the whole global batch, so that every rank can weigh its
+            share.
     """
 
     images: Tensor
     labels: Tensor
+    weights: Tensor
     samples: Tensor
     num_real: int
     global_labels: Tensor
+    global_weights: Tensor
 
 
 def rank_batches(
@@ -51,7 +55,7 @@ def rank_batches(
     Args:
         gather: what fills `Batch.images`.
     """
-    labels = placement.cache.labels
+    labels, weights = placement.cache.labels, placement.cache.weights
     for samples in global_batches:
         share = padded = placement.shares(samples)[rank]
         if len(share) < MIN_RANK_IMAGES:
@@ -60,9 +64,11 @@ def rank_batches(
         yield Batch(
             images=gather(padded),
             labels=torch.from_numpy(labels[padded]),
+            weights=torch.from_numpy(weights[padded]),
             samples=torch.from_numpy(padded),
             num_real=len(share),
             global_labels=torch.from_numpy(labels[samples]),
+            global_weights=torch.from_numpy(weights[samples]),
         )
 
 

@@ -23,7 +23,7 @@ from hilum.models import (
     set_train_mode,
     use_grey_stem,
 )
-from hilum.optim import mean_loss, total_weight
+from hilum.optim import Targets, mean_loss, share_of_mean
 from hilum.preprocessing import Chain, one_channel
 from hilum.processor import has_fast_bfloat16
 from hilum.training.averaging import averaged_model
@@ -255,8 +255,8 @@ def settle_buckets(rank: Rank) -> None:
 def train_step(rank: Rank, batch: Batch, epoch: int) -> tuple[Tensor, float, float]:
     """One optimizer step, its learning rate being set.
 
-    The gradient is that of the mean over the global batch's known labels, whatever the shares:
-    DDP averages over ranks, so each rank scales its sum by ranks / global count.
+    The gradient is that of the weighted mean over the global batch's known labels, whatever the
+    shares: DDP averages over ranks, so each rank scales its sum by ranks / global weight.
 
     Returns:
         This rank's summed loss (a float64 scalar on its device) and weight of known labels, and
@@ -267,18 +267,21 @@ def train_step(rank: Rank, batch: Batch, epoch: int) -> tuple[Tensor, float, flo
     inputs = rank.source.inputs(batch, epoch)
     with rank.autocast():
         logits = rank.engine(inputs)
-    losses = loss.elementwise(logits.float(), batch.labels.to(rank.device, non_blocking=True))
-    summed = losses[: batch.num_real].sum()
-    global_weight = total_weight(loss, batch.global_labels)
+    share = share_of_mean(
+        loss,
+        logits.float(),
+        Targets(batch.labels, batch.weights),
+        Targets(batch.global_labels, batch.global_weights),
+        num_real=batch.num_real,
+    )
     rank.optimizer.zero_grad(set_to_none=True)
-    scaled = summed * (rank.world.num_ranks / float(global_weight))
+    scaled = share.summed * (rank.world.num_ranks / share.total)
     scaled.backward()  # type: ignore[no-untyped-call]
     norm = rank.config.clipping.clip(rank.model.parameters())
     rank.optimizer.step()
     if rank.average is not None:
         rank.average.update_parameters(rank.model)
-    known = float(loss.weights(batch.labels[: batch.num_real]).sum())
-    return summed.detach().double(), known, norm
+    return share.summed.detach().double(), share.weight, norm
 
 
 def average_running_statistics(rank: Rank) -> None:
@@ -304,9 +307,10 @@ def validate(rank: Rank) -> Validation:
         return Validation()
     logits = predict_split(rank, positions)
     labels = rank.cache.labels[positions]
+    weights = torch.from_numpy(rank.cache.weights[positions])
     auroc = roc_auc_score(labels, logits.numpy())
     return Validation(
-        loss=float(mean_loss(rank.config.loss, logits, torch.from_numpy(labels))),
+        loss=float(mean_loss(rank.config.loss, logits, torch.from_numpy(labels), weights)),
         mean_auroc=_defined(float(mean_auroc(auroc))),
         auroc=tuple(_defined(float(value)) for value in auroc),
     )

@@ -2,7 +2,7 @@
 
     CACHE/<fingerprint>/manifest.json            published last, in one step: there or not there
     CACHE/<fingerprint>/build-<id>/shard-*.npy   (N, C, H, W) uint8
-    CACHE/<fingerprint>/build-<id>/index.parquet row per image: key, split, labels
+    CACHE/<fingerprint>/build-<id>/index.parquet row per image: key, split, labels, weight
 
 Every image has the same number of bytes, so image i is an address, not a search: one core gathers
 tens of thousands of them a second, where it decodes a hundred. Two jobs that build at once write
@@ -114,6 +114,7 @@ class ImageCache:
         keys: one name per image (its origin), sorted.
         labels: float32 (image, output), NaN where unknown.
         splits: one split name per image.
+        weights: float32 (image,), how much each counts in the loss; 1 where the index holds none.
     """
 
     manifest: CacheManifest
@@ -123,6 +124,7 @@ class ImageCache:
     keys: tuple[str, ...]
     labels: npt.NDArray[np.float32]
     splits: npt.NDArray[np.str_]
+    weights: npt.NDArray[np.float32]
 
     def __len__(self) -> int:
         return len(self.keys)
@@ -184,7 +186,14 @@ def read_index(directory: str, manifest: CacheManifest, shards: ShardReader) -> 
         keys=tuple(index["key"].to_pylist()),
         labels=_label_matrix(index["labels"].combine_chunks()),
         splits=np.asarray(index["split"].to_pylist(), dtype=np.str_),
+        weights=_weights(index),
     )
+
+
+def _weights(index: pa.Table) -> npt.NDArray[np.float32]:
+    if "weight" not in index.column_names:
+        return np.ones(len(index), dtype=np.float32)
+    return cast(npt.NDArray[np.float32], index["weight"].to_numpy().astype(np.float32))
 
 
 def _label_matrix(column: pa.ListArray) -> npt.NDArray[np.float32]:
