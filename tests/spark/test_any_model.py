@@ -19,8 +19,8 @@ from hilum.models import FactoryRecipe, TransferStart, factory
 from hilum.models.starting import build_start, start_of
 from hilum.preprocessing import ChannelNormalize
 from hilum.spark import NNEstimator, NNModel
-from hilum.spark import model as shared
 from hilum.spark.fitting import resume_run
+from hilum.spark.shipping import ship_bundle, shipped_bundle
 
 pytestmark = pytest.mark.spark
 
@@ -223,7 +223,7 @@ def test_executors_get_the_files_of_a_network(spark, tmp_path, monkeypatch):
         weights=network.state_dict(),
     )
     # What a Python worker does; it would not know the kind that this test made up.
-    there = shared._predictor(shared._share(spark, bundle), 8)
+    there = Predictor.load(shipped_bundle(ship_bundle(spark, bundle)), batch_size=8)
     images = [np.full((40, 36), level, np.uint8) for level in (10, 200)]
     here = Predictor.load(bundle).predict(images)
     for one, other in zip(there.predict(images), here, strict=True):

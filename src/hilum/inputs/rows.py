@@ -131,7 +131,8 @@ class RowSpec:
             columns: of the targets that are label columns, in order.
         """
         learnt = [target for target in self.targets if target.input is None]
-        parts, reasons = [], [None] * (len(columns[0]) if columns else 0)
+        parts: list[npt.NDArray[np.float32]] = []
+        reasons: Reasons = [None] * (len(columns[0]) if columns else 0)
         for target, column in zip(learnt, columns, strict=True):
             labels, found = read_numbers(column, target.shape, "float32", unknown=True)
             parts.append(labels.reshape(len(column), -1))

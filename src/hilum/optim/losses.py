@@ -13,6 +13,7 @@ from torch.nn import functional
 from hilum.errors import InvalidValueError, require
 from hilum.optim.finding_losses import AsymmetricLoss, BCEWithLogits, FocalLoss
 from hilum.optim.loss import Loss, precise_logits
+from hilum.optim.regression_losses import MeanSquaredError
 from hilum.optim.serialization import from_json, to_json
 
 __all__ = ["LOSSES", "CrossEntropy", "loss_from_json", "loss_of", "loss_to_json"]
@@ -110,9 +111,15 @@ def loss_from_json(data: object) -> Loss:
 
 
 LOSSES: Mapping[str, Loss] = MappingProxyType(
-    {"bce": BCEWithLogits(), "focal": FocalLoss(), "asymmetric": AsymmetricLoss()}
+    {
+        "bce": BCEWithLogits(),
+        "focal": FocalLoss(),
+        "asymmetric": AsymmetricLoss(),
+        "mse": MeanSquaredError(),
+    }
 )
 
 _KINDS: Mapping[str, type[Loss]] = {
-    kind.__name__: kind for kind in (BCEWithLogits, FocalLoss, AsymmetricLoss, CrossEntropy)
+    kind.__name__: kind
+    for kind in (BCEWithLogits, FocalLoss, AsymmetricLoss, CrossEntropy, MeanSquaredError)
 }

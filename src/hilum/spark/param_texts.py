@@ -31,11 +31,13 @@ __all__ = [
     "declare",
     "every_of",
     "layer_rules_of",
+    "shapes_of",
     "to_chain_text",
     "to_every_text",
     "to_layer_rule_texts",
     "to_loss_text",
     "to_schedule_text",
+    "to_shapes_text",
     "to_unfreeze_texts",
     "to_weights_text",
     "unfreeze_of",
@@ -66,6 +68,23 @@ def chain_of(text: Any) -> Chain:
     except (TypeError, ValueError) as error:
         raise InvalidValueError(
             f"preprocessing must be a Chain or its JSON. Got {text!r}: {error}"
+        ) from error
+
+
+def to_shapes_text(value: Any) -> str:
+    """Return shapes by column as JSON text."""
+    text = value if isinstance(value, str) else json.dumps({k: list(v) for k, v in value.items()})
+    shapes_of(text)
+    return text
+
+
+def shapes_of(text: str) -> dict[str, tuple[int, ...]]:
+    """Read shapes by column."""
+    try:
+        return {str(k): tuple(map(int, v)) for k, v in json.loads(text).items()}
+    except (TypeError, ValueError, AttributeError) as error:
+        raise InvalidValueError(
+            f"inputShapes must be shapes by column, or their JSON. Got {text!r}: {error}"
         ) from error
 
 

@@ -5,11 +5,12 @@ from dataclasses import fields, replace
 from typing import Any, get_args
 
 from hilum.errors import InvalidValueError, require
+from hilum.inputs import RowSpec
 from hilum.models import Architecture
 from hilum.models.transfer_start import TransferStart
 from hilum.optim import Clipping, Constant, Loss, OptimizerSpec, Span, loss_of, schedule_of
 from hilum.preprocessing import Chain
-from hilum.spark.model_param import design_of
+from hilum.spark.model_param import design_for_rows, design_of
 from hilum.spark.param_texts import BALANCED, every_of, layer_rules_of, unfreeze_of, weights_of
 from hilum.spark.settings import FitSettings
 from hilum.training import (
@@ -35,6 +36,7 @@ _MODES: Mapping[str, tuple[str, ...]] = {
     "optimizer": ("adam", "adamw", "sgd", "lars", "lamb"),
     "gradientCompression": get_args(Compression),
     "placement": get_args(Placement),
+    "head": ("auto", "new", "keep"),
 }
 
 _RULES: tuple[tuple[str, Callable[[Any], bool], tuple[str, ...]], ...] = (
@@ -92,7 +94,9 @@ _OF_OPTIMIZER: Mapping[str, dict[str, str]] = {
 }
 
 
-def settings_of(value: Values, given: Collection[str], chain: Chain) -> FitSettings:
+def settings_of(
+    value: Values, given: Collection[str], chain: Chain, rows: RowSpec | None = None
+) -> FitSettings:
     """Return the settings that an estimator's parameters stand for.
 
     Args:
@@ -100,6 +104,7 @@ def settings_of(value: Values, given: Collection[str], chain: Chain) -> FitSetti
         given: names of those that were set. What an optimizer has no use for is refused if it was
             set, and left out if it is a default.
         chain: the whole preprocessing.
+        rows: what a network on any columns reads; None for findings in images.
 
     Raises:
         InvalidValueError: parameters do not go together.
@@ -113,7 +118,7 @@ def settings_of(value: Values, given: Collection[str], chain: Chain) -> FitSetti
         if value[name] == BALANCED
     ]
     return FitSettings(
-        draft=_draft(value, _optimizer(value, given), chain),
+        draft=_draft(value, _optimizer(value, given), chain, rows),
         weights=value["weights"],
         schedule=value["schedule"],
         learning_rate=value["learningRate"],
@@ -165,13 +170,16 @@ def _design(value: Values) -> Architecture:
         raise InvalidValueError(f"model: {error}") from error
 
 
-def _draft(value: Values, optimizer: OptimizerSpec, chain: Chain) -> TrainConfig:
+def _draft(
+    value: Values, optimizer: OptimizerSpec, chain: Chain, rows: RowSpec | None
+) -> TrainConfig:
     """The configuration before the data are counted; schedule and batch norm hold the place."""
-    design = _design(value)
+    design = _design(value) if rows is None else design_for_rows(value["model"], value["head"])
     return TrainConfig(
-        architecture=value["model"] if isinstance(value["model"], str) else design.name,
+        architecture=design.name if design.recipe else value["model"],
         design=design if design.recipe else None,
-        outputs=tuple(value["findings"]),
+        outputs=tuple(value["findings"] if rows is None else [t.column for t in rows.targets]),
+        rows=rows,
         preprocessing=chain,
         schedule=Constant(base=value["learningRate"]),
         optimizer=optimizer,

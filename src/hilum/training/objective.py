@@ -39,7 +39,7 @@ def batch_share(
         return shares[0]._replace(total=totals[0])
     # Means of several outputs are added; the batch counts by its rows.
     total = float(batch.global_weights.sum()) or 1.0
-    summed = sum(share.summed / at for share, at in zip(shares, totals, strict=True))
+    summed = torch.stack([s.summed / at for s, at in zip(shares, totals, strict=True)]).sum()
     return Share(summed * total, float(batch.weights[:num_real].sum()), total)
 
 

@@ -1,0 +1,160 @@
+"""Prediction inside Spark: Arrow columns of rows in, one struct of outputs per row out.
+
+What is predicted from what is a `PredictorSource`, a small value that travels in the UDF's closure;
+in the Python worker it loads its `RowPredictor`, which stays loaded for later tasks. Everything
+else is here: forward passes are cut by count, across Arrow batches; one bad row costs one row;
+order and number of rows are kept.
+"""
+
+from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any, Protocol, cast
+
+import pyarrow as pa
+from pyspark.sql import Column
+from pyspark.sql import functions as F
+from pyspark.sql.pandas.functions import arrow_udf
+
+from hilum.errors import HilumError, require
+from hilum.processor import keep_freed_memory
+from hilum.spark.worker_process import spare_the_collector
+
+__all__ = ["ERROR", "Output", "PredictorSource", "RowError", "RowPredictor", "predicted"]
+
+ERROR = "error"
+FLUSH_ROWS = 4096  # rows that wait for a full forward pass, at most; bad ones count here alone
+
+
+@dataclass(frozen=True, slots=True)
+class RowError:
+    """Why one row has no prediction: a stable code, or code: detail. No patient data."""
+
+    reason: str
+
+    @staticmethod
+    def of(error: HilumError) -> "RowError":
+        """The reason code of an error that carries one, else its text."""
+        return RowError(getattr(error, "reason", None) or str(error))
+
+
+@dataclass(frozen=True, slots=True)
+class Output:
+    """A field of the struct that is predicted: its name, its type in Arrow and in Spark's DDL."""
+
+    name: str
+    arrow: pa.DataType
+    ddl: str
+
+
+class RowPredictor(Protocol):
+    """A loaded model. The network and all else that is dear to make live here."""
+
+    @property
+    def batch_size(self) -> int:
+        """Rows per forward pass."""
+        ...
+
+    def prepare(self, columns: Sequence[pa.Array]) -> Iterator[Any]:
+        """What the network needs of each row of one Arrow batch, in order; lazy.
+
+        A row that cannot be used gives a `RowError`. Every row gives one item.
+
+        Args:
+            columns: one array per input column, all of the same length.
+        """
+        ...
+
+    def predict(self, prepared: Sequence[Any]) -> Sequence[Mapping[str, Any] | RowError]:
+        """Outputs of up to `batch_size` prepared rows, in order: values by `Output.name`.
+
+        Outputs that are left out are null.
+        """
+        ...
+
+
+class PredictorSource(Hashable, Protocol):
+    """What travels to executors: small, picklable, and equal where it loads the same model."""
+
+    @property
+    def outputs(self) -> Sequence[Output]:
+        """Fields of the struct, without `ERROR`, which is added."""
+        ...
+
+    def load(self) -> RowPredictor:
+        """Load the model; called inside a Python worker, once as long as it stays in use."""
+        ...
+
+
+def predicted(source: PredictorSource, columns: Sequence[str]) -> Column:
+    """A column of structs: the source's outputs and `ERROR` (string), null in good rows.
+
+    Args:
+        source: the model.
+        columns: names of the input columns, in the order that `RowPredictor.prepare` gets them.
+    """
+    require(len(columns) > 0, "columns", "at least one column", columns)
+    fields = [f"{output.name}:{output.ddl}" for output in source.outputs]
+    ddl = f"struct<{','.join([*fields, f'{ERROR}:string'])}>"
+    work = _PredictBatches(source)
+    function = _of_one_column(work) if len(columns) == 1 else _of_columns(work)
+    # Non-deterministic: Spark then never evaluates it twice for one row.
+    udf = cast(Any, arrow_udf)(function, ddl).asNondeterministic()
+    return cast(Column, udf(*map(F.col, columns)))
+
+
+@dataclass(frozen=True, slots=True)
+class _PredictBatches:
+    """The UDF's work. Arrays come out in order, cut otherwise than they came in."""
+
+    source: PredictorSource
+
+    def __call__(self, batches: Iterator[Sequence[pa.Array]]) -> Iterator[pa.Array]:
+        fields = [pa.field(output.name, output.arrow) for output in self.source.outputs]
+        kind = pa.struct([*fields, pa.field(ERROR, pa.string())])
+        predictor = _loaded(self.source)
+        spare_the_collector()
+        for rows in _predicted_rows(predictor, batches):
+            yield pa.array(rows, type=kind)
+
+
+def _predicted_rows(
+    predictor: RowPredictor, batches: Iterator[Sequence[pa.Array]]
+) -> Iterator[list[Mapping[str, Any]]]:
+    waiting: list[Any] = []
+    due = 0
+    for item in (item for columns in batches for item in predictor.prepare(columns)):
+        waiting.append(item)
+        due += not isinstance(item, RowError)
+        if due == predictor.batch_size or len(waiting) == max(FLUSH_ROWS, predictor.batch_size):
+            yield _with_errors(predictor, waiting)
+            waiting, due = [], 0
+    if waiting:
+        yield _with_errors(predictor, waiting)
+
+
+def _with_errors(predictor: RowPredictor, items: Sequence[Any]) -> list[Mapping[str, Any]]:
+    good = [item for item in items if not isinstance(item, RowError)]
+    outcomes = iter(predictor.predict(good) if good else ())
+    rows = (item if isinstance(item, RowError) else next(outcomes) for item in items)
+    return [{ERROR: row.reason} if isinstance(row, RowError) else row for row in rows]
+
+
+@lru_cache(maxsize=1)  # one network per Python worker; another model replaces it
+def _loaded(source: PredictorSource) -> RowPredictor:
+    keep_freed_memory()
+    return source.load()
+
+
+def _of_one_column(work: _PredictBatches) -> Callable[..., Any]:
+    def predict_rows(column: Iterator[pa.Array]) -> Iterator[pa.Array]:
+        return work((array,) for array in column)
+
+    return predict_rows
+
+
+def _of_columns(work: _PredictBatches) -> Callable[..., Any]:
+    def predict_rows(columns: Iterator[tuple[pa.Array, ...]]) -> Iterator[pa.Array]:
+        return work(columns)
+
+    return predict_rows

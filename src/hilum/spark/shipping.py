@@ -1,0 +1,70 @@
+"""Bundles on their way to executors: sent once per session as files, opened there by name.
+
+Files and not a closure, because Spark would unpickle a closure of the weights' size for every task.
+"""
+
+import atexit
+import json
+import shutil
+import tempfile
+from pathlib import Path
+from weakref import WeakKeyDictionary
+
+from pyspark import SparkFiles
+from pyspark.sql import SparkSession
+from safetensors.torch import save as save_tensors
+
+from hilum import storage
+from hilum.inference import ModelBundle, load_bundle, save_bundle
+from hilum.models.designs import NETWORK_FOLDER, design_to_json
+
+__all__ = ["ship_bundle", "shipped_bundle"]
+
+
+def ship_bundle(spark: SparkSession, bundle: ModelBundle) -> str:
+    """Send the bundle to all executors, once per session; returns the name it has there.
+
+    Executors fetch the files when they first need them, so they stay until we exit.
+    """
+    digest = storage.sha256_of(save_tensors({n: t.contiguous() for n, t in bundle.weights.items()}))
+    chain, rules = bundle.preprocessing, bundle.decision_rules
+    network = bundle.design and design_to_json(bundle.design)
+    manifest = repr(
+        (bundle.architecture, network, bundle.findings, chain, bundle.dropout, rules, bundle.rows)
+    )
+    outliers = bundle.outliers.to_arrays() if bundle.outliers else {}
+    manifest += "".join(storage.sha256_of(array.tobytes()) for array in outliers.values())
+    name = f"hilum-{digest[:16]}{storage.sha256_of(manifest.encode())[:8]}"
+    sent = _sent.setdefault(spark, set())
+    if name not in sent:
+        directory = Path(tempfile.mkdtemp(prefix="hilum-share-"))
+        atexit.register(shutil.rmtree, directory, ignore_errors=True)
+        save_bundle(bundle, str(directory))
+        for file in [path for path in sorted(directory.rglob("*")) if path.is_file()]:
+            flat = _sent_name(name, file.relative_to(directory))
+            spark.addArtifacts(str(file.rename(directory / flat)), file=True)
+        sent.add(name)
+    return name
+
+
+def shipped_bundle(name: str) -> ModelBundle:
+    """Read the bundle that `ship_bundle` sent, inside a Python worker of the session."""
+    with tempfile.TemporaryDirectory(prefix="hilum-bundle-") as directory:
+        manifest = json.loads(Path(SparkFiles.get(f"{name}-manifest.json")).read_bytes())
+        own = (manifest["network"] or {}).get("files", {})
+        files = ("manifest.json", "weights.safetensors", "outliers.safetensors")
+        (Path(directory) / NETWORK_FOLDER).mkdir()
+        for file in map(Path, (*files, *(f"{NETWORK_FOLDER}/{one}" for one in own))):
+            sent = Path(SparkFiles.get(_sent_name(name, file)))
+            if sent.exists():  # not every bundle has outliers
+                (Path(directory) / file).symlink_to(sent)
+        return load_bundle(directory)
+
+
+def _sent_name(name: str, file: Path) -> str:
+    """What a file of a bundle is called among those of the session, which lie in one folder."""
+    return "-".join((name, *file.parts))
+
+
+# Spark refuses a second file of the same name from another place, so we remember.
+_sent: WeakKeyDictionary[SparkSession, set[str]] = WeakKeyDictionary()
