@@ -12,6 +12,7 @@ from functools import lru_cache
 from typing import Any, Protocol, cast
 
 import pyarrow as pa
+import torch
 from pyspark.sql import Column
 from pyspark.sql import functions as F
 from pyspark.sql.pandas.functions import arrow_udf
@@ -23,6 +24,7 @@ from hilum.spark.worker_process import spare_the_collector
 __all__ = ["ERROR", "Output", "PredictorSource", "RowError", "RowPredictor", "predicted"]
 
 ERROR = "error"
+NETWORK_FAILED = "network_failed"
 FLUSH_ROWS = 4096  # rows that wait for a full forward pass, at most; bad ones count here alone
 
 
@@ -36,6 +38,11 @@ class RowError:
     def of(error: HilumError) -> "RowError":
         """The reason code of an error that carries one, else its text."""
         return RowError(getattr(error, "reason", None) or str(error))
+
+    @staticmethod
+    def of_unforeseen(code: str, error: Exception) -> "RowError":
+        """A code and the error's class; not its text, in which there may be anything."""
+        return RowError(f"{code}: {type(error).__name__}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,9 +142,23 @@ def _predicted_rows(
 
 def _with_errors(predictor: RowPredictor, items: Sequence[Any]) -> list[Mapping[str, Any]]:
     good = [item for item in items if not isinstance(item, RowError)]
-    outcomes = iter(predictor.predict(good) if good else ())
+    outcomes = iter(_outcomes(predictor, good) if good else ())
     rows = (item if isinstance(item, RowError) else next(outcomes) for item in items)
     return [{ERROR: row.reason} if isinstance(row, RowError) else row for row in rows]
+
+
+def _outcomes(
+    predictor: RowPredictor, good: Sequence[Any]
+) -> Sequence[Mapping[str, Any] | RowError]:
+    """Outputs of one forward pass; where it fails, of each row alone, to find the one to blame."""
+    try:
+        return predictor.predict(good)
+    except torch.AcceleratorError:
+        raise  # the device is lost to this process: no row's fault, and the task is tried again
+    except Exception as error:  # whatever a network raises, it costs the row that made it
+        if len(good) == 1:
+            return [RowError.of_unforeseen(NETWORK_FAILED, error)]
+    return [outcome for item in good for outcome in _outcomes(predictor, [item])]
 
 
 @lru_cache(maxsize=1)  # one network per Python worker; another model replaces it

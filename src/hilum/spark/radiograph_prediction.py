@@ -4,16 +4,20 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 from torch import Tensor
 
 from hilum.errors import HilumError, RejectedImageError
-from hilum.inference import Predictor
+from hilum.inference import Prediction, Predictor
 from hilum.spark.image_struct import grey_pixels
 from hilum.spark.prediction import Output, RowError
 from hilum.spark.shipping import shipped_bundle
 
 __all__ = ["RadiographPredictor", "ShippedRadiographModel"]
+
+NOT_FINITE = "not_finite"  # the network gave NaN or infinity
+PREPROCESSING_FAILED = "preprocessing_failed"
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,14 +66,21 @@ class RadiographPredictor:
             return self.predictor.prepare(grey_pixels(image))
         except HilumError as error:
             return RowError.of(error)
+        except Exception as error:  # a chain may hold a function of the user's
+            return RowError.of_unforeseen(PREPROCESSING_FAILED, error)
 
-    def predict(self, prepared: Sequence[Tensor]) -> Sequence[Mapping[str, Any]]:
-        """Values of the outputs for each prepared image."""
+    def predict(self, prepared: Sequence[Tensor]) -> Sequence[Mapping[str, Any] | RowError]:
+        """Values of the outputs for each prepared image; `NOT_FINITE` where one is NaN."""
         return [
-            {
-                "prediction": probabilities,
-                "ood_score": ood_score,
-                "present": self.predictor.present(probabilities),
-            }
-            for probabilities, ood_score in self.predictor.predictions_prepared(prepared)
+            self._row(prediction) for prediction in self.predictor.predictions_prepared(prepared)
         ]
+
+    def _row(self, prediction: Prediction) -> Mapping[str, Any] | RowError:
+        probabilities, ood_score = prediction
+        if not np.isfinite(probabilities).all():
+            return RowError(NOT_FINITE)
+        return {
+            "prediction": probabilities,
+            "ood_score": ood_score,
+            "present": self.predictor.present(probabilities),
+        }
