@@ -24,7 +24,6 @@ from hilum.optim.optimizers import (
     set_lr,
 )
 from hilum.optim.plateau import Plateau2019, ReduceOnPlateau
-from hilum.optim.regression_losses import MeanSquaredError
 from hilum.optim.schedule import Measurement, Schedule, simulate
 from hilum.optim.schedules import (
     Sequential,
@@ -35,10 +34,12 @@ from hilum.optim.schedules import (
     warmup_then_plateau,
 )
 from hilum.optim.text_plot import text_plot
+from hilum.optim.torch_losses import TORCH_LOSSES, TorchLoss
 
 __all__ = [
     "LOSSES",
     "SCHEDULES",
+    "TORCH_LOSSES",
     "AsymmetricLoss",
     "BCEWithLogits",
     "Clipping",
@@ -50,7 +51,6 @@ __all__ = [
     "LayerRule",
     "LinearWarmup",
     "Loss",
-    "MeanSquaredError",
     "Measurement",
     "MultiStep",
     "OneCycle",
@@ -64,6 +64,7 @@ __all__ = [
     "Span",
     "StepDecay",
     "Targets",
+    "TorchLoss",
     "class_weights",
     "clipping_from_json",
     "clipping_to_json",

@@ -13,10 +13,12 @@ from torch.nn import functional
 from hilum.errors import InvalidValueError, require
 from hilum.optim.finding_losses import AsymmetricLoss, BCEWithLogits, FocalLoss
 from hilum.optim.loss import Loss, precise_logits
-from hilum.optim.regression_losses import MeanSquaredError
 from hilum.optim.serialization import from_json, to_json
+from hilum.optim.torch_losses import TorchLoss
 
 __all__ = ["LOSSES", "CrossEntropy", "loss_from_json", "loss_of", "loss_to_json"]
+
+TORCH = "torch:"  # before the name of a loss of torch.nn
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -77,13 +79,15 @@ class CrossEntropy:
 
 
 def loss_of(text: str) -> Loss:
-    """Return the loss of findings that a name of `LOSSES` or a JSON object stands for.
+    """Return the loss that a name of `LOSSES`, torch:NAME or a JSON object stands for.
 
     Raises:
         InvalidValueError: neither, or a loss of exclusive classes; the message lists the names.
     """
     if text in LOSSES:
         return LOSSES[text]
+    if text.startswith(TORCH):
+        return _torch_loss(text)
     names = ", ".join(LOSSES)
     try:
         loss = loss_from_json(json.loads(text))
@@ -94,6 +98,18 @@ def loss_of(text: str) -> Loss:
     of_findings = not isinstance(loss, CrossEntropy)
     require(of_findings, "loss", f"one of findings, which occur together: {names}", text)
     return loss
+
+
+def _torch_loss(text: str) -> TorchLoss:
+    name, _, rest = text.removeprefix(TORCH).partition(" ")
+    try:
+        options = json.loads(rest or "{}")
+        return TorchLoss(name=name, options=tuple(options.items()))
+    except (AttributeError, json.JSONDecodeError) as error:
+        raise InvalidValueError(
+            f"options of a loss must be a JSON object. Got {text!r}: {error}. "
+            'Hint: torch:HuberLoss {"delta": 2.0}'
+        ) from error
 
 
 def loss_to_json(loss: Loss) -> dict[str, Any]:
@@ -115,11 +131,11 @@ LOSSES: Mapping[str, Loss] = MappingProxyType(
         "bce": BCEWithLogits(),
         "focal": FocalLoss(),
         "asymmetric": AsymmetricLoss(),
-        "mse": MeanSquaredError(),
+        "mse": TorchLoss(name="MSELoss"),
     }
 )
 
 _KINDS: Mapping[str, type[Loss]] = {
     kind.__name__: kind
-    for kind in (BCEWithLogits, FocalLoss, AsymmetricLoss, CrossEntropy, MeanSquaredError)
+    for kind in (BCEWithLogits, FocalLoss, AsymmetricLoss, CrossEntropy, TorchLoss)
 }

@@ -31,7 +31,8 @@ class NNModel(Model, PredictParams, MLReadable["NNModel"], MLWritable):
     Output columns: `predictionCol` array<float>, one probability per name of `findings`, in
     order, calibrated where the bundle holds a calibration; `oodScoreCol` float, above 1 where the
     image is unlike the training radiographs, null in models without that score; `errorCol` string,
-    a reason code where the image is null or unusable (the others are then null);
+    a reason code where the row has no prediction (the others are then null): `no_image`, `corrupt`,
+    `preprocessing_failed: CLASS`, `network_failed: CLASS` (of the exception), or `not_finite`;
     `predictedFindingsCol` array<string>, the findings called present at the bundle's default
     operating point, null where it has none. They are computed only if used, and the network is
     loaded once per Python worker.

@@ -8,7 +8,17 @@ from hilum.errors import InvalidValueError, require
 from hilum.inputs import RowSpec
 from hilum.models import Architecture
 from hilum.models.transfer_start import TransferStart
-from hilum.optim import Clipping, Constant, Loss, OptimizerSpec, Span, loss_of, schedule_of
+from hilum.optim import (
+    LOSSES,
+    Clipping,
+    Constant,
+    Loss,
+    OptimizerSpec,
+    Span,
+    TorchLoss,
+    loss_of,
+    schedule_of,
+)
 from hilum.preprocessing import Chain
 from hilum.spark.model_param import design_for_rows, design_of
 from hilum.spark.param_texts import BALANCED, every_of, layer_rules_of, unfreeze_of, weights_of
@@ -183,7 +193,7 @@ def _draft(
         preprocessing=chain,
         schedule=Constant(base=value["learningRate"]),
         optimizer=optimizer,
-        loss=_loss(value),
+        loss=_loss(value, of_findings=rows is None),
         max_epochs=value["maxEpochs"],
         global_batch_size=value["batchSize"],
         dropout=value["dropout"],
@@ -238,8 +248,11 @@ def _optimizer(value: Values, given: Collection[str]) -> OptimizerSpec:
     )
 
 
-def _loss(value: Values) -> Loss:
+def _loss(value: Values, *, of_findings: bool) -> Loss:
     loss = loss_of(value["loss"])
+    if of_findings:  # their bundle puts the outputs through a sigmoid, unknown to such a loss
+        names = ", ".join(name for name, one in LOSSES.items() if not isinstance(one, TorchLoss))
+        require(not isinstance(loss, TorchLoss), "loss", f"one of findings: {names}", value["loss"])
     known = {field.name for field in fields(loss)}  # type: ignore[arg-type]
     require(
         not value["posWeight"] or "pos_weight" in known,
