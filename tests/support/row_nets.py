@@ -28,3 +28,43 @@ class TwoArguments(nn.Module):
 @network_factory
 def two_arguments() -> nn.Module:
     return TwoArguments()
+
+
+@network_factory
+def narrow() -> nn.Module:
+    """An autoencoder of three numbers through one."""
+    return nn.Sequential(nn.Linear(3, 1), nn.Linear(1, 3))
+
+
+class ImageAndNumber(nn.Module):
+    """A grey image beside a number."""
+
+    def __init__(self):
+        super().__init__()
+        self.look = nn.Sequential(nn.Conv2d(1, 3, 3, stride=4), nn.ReLU(), nn.AdaptiveAvgPool2d(1))
+        self.last = nn.Linear(4, 1)
+
+    def forward(self, image, number):
+        return self.last(torch.cat([self.look(image).flatten(1), number], 1))
+
+
+@network_factory
+def image_and_number() -> nn.Module:
+    return ImageAndNumber()
+
+
+class WordNet(nn.Module):
+    """The mean of the words' embeddings."""
+
+    def __init__(self, words):
+        super().__init__()
+        self.words = nn.EmbeddingBag(words, 4, padding_idx=0)
+        self.last = nn.Linear(4, 1)
+
+    def forward(self, numbers):
+        return self.last(self.words(numbers))
+
+
+@network_factory
+def word_net(words: int = 20) -> nn.Module:
+    return WordNet(words)
