@@ -130,7 +130,7 @@ def _one(value: Any, shape: tuple[int, ...], *, unknown: bool) -> npt.NDArray[An
         found = np.asarray(value, dtype=np.float64 if unknown else None)
     except (TypeError, ValueError):
         return "wrong_shape"
-    if found.dtype == object:
-        return "null"
+    if found.dtype.kind not in "biuf":  # texts of digits would else become numbers
+        return "null" if found.dtype == object else "wrong_shape"
     fits = found.shape == shape or (found.ndim <= 1 and found.size == math.prod(shape))
     return found.reshape(shape) if fits else "wrong_shape"

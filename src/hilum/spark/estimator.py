@@ -11,6 +11,7 @@ from pyspark.sql import DataFrame
 from torch import nn
 
 from hilum.errors import require
+from hilum.inputs import TextEncoder
 from hilum.models import create_model
 from hilum.models.factories import FactoryRecipe
 from hilum.models.recipes import LoadedModel
@@ -30,12 +31,12 @@ from hilum.spark.cache import CacheColumns
 from hilum.spark.fitting import fit_run
 from hilum.spark.model import NNModel
 from hilum.spark.model_param import design_for_rows, pixels_for
-from hilum.spark.param_texts import shapes_of
+from hilum.spark.param_texts import encoders_of, shapes_of
 from hilum.spark.param_values import check_values, settings_of
 from hilum.spark.params import TrainParams
 from hilum.spark.persistence import NNEstimatorReader, NNEstimatorWriter
 from hilum.spark.row_columns import RowColumns, kind_of
-from hilum.spark.row_plan import plan_rows
+from hilum.spark.row_plan import RowWishes, plan_rows
 from hilum.spark.settings import FitSettings
 from hilum.training import Every
 
@@ -70,6 +71,7 @@ class NNEstimator(Estimator[NNModel], TrainParams, MLReadable["NNEstimator"], ML
         labelCols: Sequence[str] | None = None,
         head: str = "auto",
         inputShapes: str | Mapping[str, Sequence[int]] | None = None,
+        encoders: str | Mapping[str, TextEncoder] | None = None,
         splitCol: str = "",
         weightCol: str = "",
         predictionCol: str = "prediction",
@@ -191,8 +193,12 @@ class NNEstimator(Estimator[NNModel], TrainParams, MLReadable["NNEstimator"], ML
             "a loss, as such outputs have no AUC",
             "valid_mean_auroc",
         )
-        shapes = shapes_of(self.getOrDefault(self.inputShapes))
-        plan = plan_rows(dataset, columns, self._image_chain(dataset, columns), shapes)
+        wishes = RowWishes(
+            chain=self._image_chain(dataset, columns),
+            shapes=shapes_of(self.getOrDefault(self.inputShapes)),
+            encoders=encoders_of(self.getOrDefault(self.encoders)),
+        )
+        plan = plan_rows(dataset, columns, wishes)
         settings = settings_of(value, given, Chain(()), plan.spec)
         draft = settings.draft
         network = create_model(draft.blueprint, draft.num_outputs, dropout=draft.dropout)

@@ -10,7 +10,7 @@ from pyspark.sql import functions as F
 
 from hilum.errors import InvalidValueError, require
 from hilum.inference import ModelBundle, load_bundle
-from hilum.inputs import RowSpec
+from hilum.inputs import ImageInput, RowSpec, TextInput
 from hilum.spark.params import PredictParams
 from hilum.spark.persistence import NNModelReader, NNModelWriter
 from hilum.spark.prediction import ERROR, predicted
@@ -147,8 +147,11 @@ def _check_row_columns(dataset: DataFrame, columns: Sequence[str], rows: RowSpec
         f"{len(rows.inputs)} columns, one per argument of the network",
         columns,
     )
-    for column in columns:
-        kind_of(dataset, column, "featuresCol")
+    for column, field in zip(columns, rows.inputs, strict=True):
+        kind = kind_of(dataset, column, "featuresCol")
+        wanted = {ImageInput: "image", TextInput: "text"}.get(type(field), "numbers")
+        given = kind if kind in ("image", "text") else "numbers"
+        require(given == wanted, "featuresCol", f"a column of {wanted}", f"{column}: {given}")
 
 
 def _check_image_column(dataset: DataFrame, column: str) -> None:

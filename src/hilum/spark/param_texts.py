@@ -13,6 +13,7 @@ from typing import Any
 from pyspark.ml.param import Param, Params
 
 from hilum.errors import InvalidValueError
+from hilum.inputs import TextEncoder, encoder_from_json
 from hilum.optim import (
     LayerRule,
     Loss,
@@ -29,10 +30,12 @@ from hilum.training import Every
 __all__ = [
     "chain_of",
     "declare",
+    "encoders_of",
     "every_of",
     "layer_rules_of",
     "shapes_of",
     "to_chain_text",
+    "to_encoders_text",
     "to_every_text",
     "to_layer_rule_texts",
     "to_loss_text",
@@ -85,6 +88,24 @@ def shapes_of(text: str) -> dict[str, tuple[int, ...]]:
     except (TypeError, ValueError, AttributeError) as error:
         raise InvalidValueError(
             f"inputShapes must be shapes by column, or their JSON. Got {text!r}: {error}"
+        ) from error
+
+
+def to_encoders_text(value: Any) -> str:
+    """Return encoders by column as JSON text."""
+    if not isinstance(value, str):
+        value = json.dumps({column: encoder.to_json() for column, encoder in value.items()})
+    encoders_of(value)
+    return str(value)
+
+
+def encoders_of(text: str) -> dict[str, TextEncoder]:
+    """Read encoders by column."""
+    try:
+        return {str(k): encoder_from_json(v) for k, v in json.loads(text).items()}
+    except (TypeError, ValueError, AttributeError) as error:
+        raise InvalidValueError(
+            f"encoders must be encoders by column, or their JSON. Got {text!r}: {error}"
         ) from error
 
 

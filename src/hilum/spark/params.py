@@ -16,7 +16,7 @@ from hilum.findings import FINDINGS
 from hilum.preprocessing import Chain
 from hilum.spark.learning_params import LearningParams
 from hilum.spark.model_param import ModelValue, to_model
-from hilum.spark.param_texts import chain_of, to_chain_text, to_shapes_text
+from hilum.spark.param_texts import chain_of, to_chain_text, to_encoders_text, to_shapes_text
 from hilum.spark.run_params import RunParams
 
 __all__ = ["PredictParams", "TrainParams"]
@@ -127,6 +127,12 @@ class TrainParams(PredictParams, LearningParams, RunParams, HasLabelCol, HasSeed
         'shapes of feature columns whose rows do not tell, as {"column": [1, 28, 28]}',
         typeConverter=to_shapes_text,
     )
+    encoders: Param[str] = Param(
+        Params._dummy(),
+        "encoders",
+        'what makes numbers of text columns, as {"column": hilum.inputs.WordEncoder}, or its JSON',
+        typeConverter=to_encoders_text,
+    )
     weights: Param[str] = Param(
         Params._dummy(),
         "weights",
@@ -160,6 +166,7 @@ class TrainParams(PredictParams, LearningParams, RunParams, HasLabelCol, HasSeed
             labelCols=[],
             head="auto",
             inputShapes="{}",
+            encoders="{}",
             splitCol="",
             weightCol="",
             model="efficientnet_lite0",

@@ -11,17 +11,32 @@ from pyspark.sql import DataFrame
 from torch import Tensor, nn
 
 from hilum.errors import InvalidValueError, require
-from hilum.inputs import ImageInput, Input, RowSpec, Target, TensorInput
+from hilum.inputs import ImageInput, Input, RowSpec, Target, TensorInput, TextEncoder, TextInput
 from hilum.optim import Loss
 from hilum.preprocessing import Chain
 from hilum.spark.row_cache import selected_rows
 from hilum.spark.row_columns import RowColumns, kind_of
 from hilum.training.trial import try_network
 
-__all__ = ["RowPlan", "plan_rows"]
+__all__ = ["RowPlan", "RowWishes", "plan_rows"]
 
 SAMPLE_ROWS = 8
-_TEXT_HINT = "split it into words and numbers with pyspark.ml.feature, or hilum.inputs.WordEncoder"
+_HINT = 'encoders={"column": hilum.inputs.WordEncoder.fit(texts, length=64)}'
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RowWishes:
+    """What the rows themselves do not tell.
+
+    Attributes:
+        chain: of image columns; None without one.
+        shapes: of columns whose rows are flat lists of what is not flat.
+        encoders: of text columns.
+    """
+
+    chain: Chain | None = None
+    shapes: Mapping[str, Sequence[int]]
+    encoders: Mapping[str, TextEncoder]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -41,14 +56,8 @@ class RowPlan:
         return try_network(model, self.spec, loss, self.record, self.labels)
 
 
-def plan_rows(
-    data: DataFrame, columns: RowColumns, chain: Chain | None, shapes: Mapping[str, Sequence[int]]
-) -> RowPlan:
+def plan_rows(data: DataFrame, columns: RowColumns, wishes: RowWishes) -> RowPlan:
     """Look at the first rows that have a value everywhere.
-
-    Args:
-        chain: of image columns; None without one.
-        shapes: of columns whose shape the rows do not tell.
 
     Raises:
         InvalidValueError: a column is absent or of a type no network reads, or no row is usable.
@@ -66,7 +75,7 @@ def plan_rows(
             f"{', '.join((*columns.features, *columns.labels))}."
         )
     inputs = tuple(
-        _input(name, kind, sample[f"input_{at}"], chain, shapes)
+        _input(name, kind, sample[f"input_{at}"], wishes)
         for at, (name, kind) in enumerate(zip(columns.features, kinds, strict=True))
     )
     return _usable(_spec(inputs, columns, sample), columns, sample)
@@ -103,14 +112,17 @@ def _input(
     name: str,
     kind: str,
     values: pa.ChunkedArray,
-    chain: Chain | None,
-    shapes: Mapping[str, Sequence[int]],
+    wishes: RowWishes,
 ) -> Input:
     if kind == "image":
-        assert chain is not None
-        return ImageInput.of(name, chain)
-    require(kind != "text", "featuresCol", "numbers", f"{name}: string", hint=_TEXT_HINT)
-    shape = tuple(shapes[name]) if name in shapes else _shape_of(values, name) or (1,)
+        assert wishes.chain is not None
+        return ImageInput.of(name, wishes.chain)
+    if kind == "text":
+        known = wishes.encoders
+        require(name in known, "encoders", f"one for the text column {name}", list(known), _HINT)
+        return TextInput(column=name, encoder=known[name])
+    given = wishes.shapes.get(name)
+    shape = _shape_of(values, name) or (1,) if given is None else tuple(given)
     return TensorInput(column=name, shape=shape, dtype="int64" if kind == "int64" else "float32")
 
 
