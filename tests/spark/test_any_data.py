@@ -9,9 +9,11 @@ from sklearn.linear_model import LinearRegression
 
 import row_nets
 from hilum.errors import InvalidValueError
+from hilum.inputs import WordEncoder
 from hilum.models import factory
+from hilum.preprocessing import Chain, ChannelNormalize, Resize
 from hilum.spark import NNEstimator, NNModel
-from row_nets import line, two_arguments
+from row_nets import image_number_text, line, narrow, two_arguments
 
 pytestmark = pytest.mark.spark
 
@@ -98,3 +100,42 @@ def test_sizes_that_do_not_fit_are_said_with_both_shapes_before_any_job(table, t
         estimator(model=factory(line, outputs=4), runDir=str(tmp_path / "run")).fit(data)
     assert time.perf_counter() - started < 10
     assert not (tmp_path / "run").exists()
+
+
+def test_an_image_a_number_and_a_text_go_in_together(spark, table, tmp_path):
+    """Bad rows of each kind come back with their own reason."""
+    good = {"height": 6, "width": 6, "nChannels": 1, "mode": 0, "data": bytes(range(36))}
+    rows = [
+        (good, age, text, age / 90.0)
+        for age, text in [(30, "clear lungs"), (60, "effusion"), (80, "effusion, left")] * 4
+    ]
+    rows += [(None, 1, "clear", 0.0), (good, None, "clear", 0.0), (good, 1, None, 0.0)]
+    image = "struct<height:int,width:int,nChannels:int,mode:int,data:binary>"
+    data = spark.createDataFrame(rows, f"image {image}, age int, text string, y double")
+    data = data.withColumn("age", data.age.cast("double"))
+    encoder = WordEncoder.fit((row[2] for row in rows if row[2]), length=3)
+    columns = {"model": factory(image_number_text), "featuresCols": ["image", "age", "text"]}
+    with pytest.raises(InvalidValueError, match="encoders must be one for the text column text"):
+        estimator(**columns).fit(data)
+    chain = Chain((Resize(8, 8), ChannelNormalize((0.5,), (0.25,))))
+    model = estimator(
+        **columns,
+        encoders={"text": encoder},
+        preprocessing=chain,
+        learningRate=1e-5,
+        maxEpochs=1,
+        runDir=str(tmp_path / "run"),
+    ).fit(data)
+    model.write().save(str(tmp_path / "model"))
+    found = NNModel.load(str(tmp_path / "model")).transform(data).collect()
+    assert [row.prediction_error for row in found] == [None] * 12 + ["no_image", "null", "no_text"]
+    assert all(isinstance(row.prediction, float) for row in found[:12])
+
+
+def test_a_network_without_labels_learns_what_it_reads(table, tmp_path):
+    data, _, _ = table
+    model = estimator(model=factory(narrow), labelCol="", maxEpochs=3).fit(data)
+    first, *_, last = model.history.epochs
+    assert last.train_loss < first.train_loss
+    (row,) = model.transform(data).select("prediction").limit(1).collect()
+    assert len(row.prediction) == 3

@@ -36,23 +36,6 @@ def narrow() -> nn.Module:
     return nn.Sequential(nn.Linear(3, 1), nn.Linear(1, 3))
 
 
-class ImageAndNumber(nn.Module):
-    """A grey image beside a number."""
-
-    def __init__(self):
-        super().__init__()
-        self.look = nn.Sequential(nn.Conv2d(1, 3, 3, stride=4), nn.ReLU(), nn.AdaptiveAvgPool2d(1))
-        self.last = nn.Linear(4, 1)
-
-    def forward(self, image, number):
-        return self.last(torch.cat([self.look(image).flatten(1), number], 1))
-
-
-@network_factory
-def image_and_number() -> nn.Module:
-    return ImageAndNumber()
-
-
 class WordNet(nn.Module):
     """The mean of the words' embeddings."""
 
@@ -68,3 +51,21 @@ class WordNet(nn.Module):
 @network_factory
 def word_net(words: int = 20) -> nn.Module:
     return WordNet(words)
+
+
+class ImageNumberText(nn.Module):
+    """A grey image, a number and the words of a text."""
+
+    def __init__(self, words):
+        super().__init__()
+        self.look = nn.Sequential(nn.Conv2d(1, 3, 3, stride=4), nn.ReLU(), nn.AdaptiveAvgPool2d(1))
+        self.words = nn.EmbeddingBag(words, 4, padding_idx=0)
+        self.last = nn.Linear(8, 1)
+
+    def forward(self, image, number, words):
+        return self.last(torch.cat([self.look(image).flatten(1), number, self.words(words)], 1))
+
+
+@network_factory
+def image_number_text(words: int = 20) -> nn.Module:
+    return ImageNumberText(words)
