@@ -48,6 +48,7 @@ def estimator(**changes):
             "warmupEpochs": 0.0,
             "optimizer": "sgd",
             "learningRate": 0.25,
+            "momentum": 0.0,
             "weightDecay": 0.0,
             "maxEpochs": 40,
             "batchSize": 64,
