@@ -116,11 +116,43 @@ def test_cross_entropy_leaves_out_unknown_classes():
     assert CrossEntropy().weights(labels).tolist() == [1.0, 0.0, 1.0]
 
 
+@pytest.mark.parametrize("weights", [None, (1.0, 3.0, 0.5)])
+@pytest.mark.parametrize("places", [(5,), (1, 5)])
+def test_cross_entropy_of_sequences_ignores_unknown_places_as_torch_does(weights, places):
+    logits = some_logits(4, 3 * 5).reshape(4, 3, *places).requires_grad_()
+    flat = torch.arange(20.0).reshape(4, 5) % 3
+    flat[1, 2:] = NAN
+    flat[2] = NAN
+    labels = flat.reshape(4, *places)
+    expected = functional.cross_entropy(
+        logits,
+        labels.nan_to_num(-100).long(),
+        weight=None if weights is None else torch.tensor(weights),
+    )
+    (their_grad,) = torch.autograd.grad(expected, logits)
+    loss = CrossEntropy(class_weights=weights)
+    torch.testing.assert_close(mean_loss(loss, logits, flat), expected)
+    ours = mean_loss(loss, logits, labels)
+    (our_grad,) = torch.autograd.grad(ours, logits)
+    torch.testing.assert_close(ours, expected)
+    torch.testing.assert_close(our_grad, their_grad)
+
+
+def test_cross_entropy_takes_one_label_of_a_row_in_a_column_of_its_own():
+    logits, labels = some_logits(3, 4), torch.tensor([2.0, NAN, 1.0])
+    expected = mean_loss(CrossEntropy(), logits, labels)
+    torch.testing.assert_close(mean_loss(CrossEntropy(), logits, labels[:, None]), expected)
+
+
 def test_labels_of_another_shape_are_refused():
     with pytest.raises(InvalidValueError, match="labels must be"):
         BCEWithLogits().elementwise(torch.zeros(4, 3), torch.zeros(4, 1))
     with pytest.raises(InvalidValueError, match="labels must be"):
-        CrossEntropy().elementwise(torch.zeros(4, 3), torch.zeros(4, 1))
+        CrossEntropy().elementwise(torch.zeros(4, 3), torch.zeros(4, 2))
+    with pytest.raises(InvalidValueError, match=r"of shape \(4, 5\) for logits of .*\(4, 3, 5\)"):
+        CrossEntropy().elementwise(torch.zeros(4, 3, 5), torch.zeros(4, 3))
+    with pytest.raises(InvalidValueError, match="class numbers, whole and from 0"):
+        CrossEntropy().weights(torch.tensor([0.0, -1.0]))
     with pytest.raises(InvalidValueError, match="pos_weight must be 3 numbers"):
         BCEWithLogits(pos_weight=(1.0,)).elementwise(torch.zeros(4, 3), torch.zeros(4, 3))
     with pytest.raises(InvalidValueError, match="pos_weight must be positive"):
@@ -153,7 +185,13 @@ def test_a_loss_goes_by_name_or_json():
     assert loss_of(json.dumps(loss_to_json(wanted))) == wanted
 
 
-@pytest.mark.parametrize("text", ["hinge", "", "{", '{"type": "CrossEntropy"}', "3"])
-def test_what_is_no_loss_of_findings_is_refused(text):
+def test_losses_of_other_data_have_names_too():
+    assert loss_of("cross_entropy") == CrossEntropy()
+    assert loss_of('{"type": "CrossEntropy"}') == CrossEntropy()
+    assert loss_of("huber") == loss_of("torch:HuberLoss")
+
+
+@pytest.mark.parametrize("text", ["hinge", "", "{", '{"type": "Hinge"}', "3"])
+def test_what_is_no_loss_is_refused(text):
     with pytest.raises(InvalidValueError, match=r"loss must be one of .*bce, focal, asymmetric"):
         loss_of(text)

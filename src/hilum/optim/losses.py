@@ -1,6 +1,7 @@
 """Cross-entropy of exclusive classes, losses by name, and all of them to JSON and back."""
 
 import json
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
@@ -23,10 +24,11 @@ TORCH = "torch:"  # before the name of a loss of torch.nn
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CrossEntropy:
-    """Cross-entropy of exclusive classes: logits (N, C), labels (N,) with a class number or NaN.
+    """Cross-entropy of exclusive classes, for logits (N, C) or, of sequences, (N, C, ...).
 
-    Class numbers are whole, from 0; as integers or, where NaN occurs, as floats. For findings,
-    which occur together, take one of the others.
+    Labels are class numbers, whole and from 0, or NaN where unknown, which counts as nothing: one
+    per row, (N,) or (N, 1), or one per place, (N, ...), also flat. For findings, which occur
+    together, take one of the others.
 
     Attributes:
         class_weights: weight of each class in the mean; None is all 1.
@@ -43,31 +45,43 @@ class CrossEntropy:
         require(0 <= smoothing < 1, "label_smoothing", "at least 0 and below 1", smoothing)
 
     def elementwise(self, logits: Tensor, labels: Tensor) -> Tensor:
-        """Return the terms (N,)."""
+        """Return the terms, in the labels' shape."""
+        places = (*logits.shape[:1], *logits.shape[2:])
         require(
-            logits.ndim == 2 and labels.shape == logits.shape[:1],
+            logits.ndim >= 2
+            and len(labels) == len(logits)
+            and labels.numel() == math.prod(places)
+            and (labels.ndim <= 2 or tuple(labels.shape) == places),
             "labels",
-            f"of shape ({len(logits)},), one class number per image",
+            f"class numbers of shape {places} for logits of shape {tuple(logits.shape)}",
             tuple(labels.shape),
         )
-        known = ~labels.isnan()
-        scores = precise_logits(logits, known[:, None])
+        shaped = labels.reshape(places)
+        known = ~shaped.isnan()
+        scores = precise_logits(logits, known.unsqueeze(1))
         terms = functional.cross_entropy(
             scores,
-            torch.where(known, labels, 0).long(),
+            torch.where(known, shaped, 0).long(),
             weight=self._factors(scores),
             label_smoothing=self.label_smoothing,
             reduction="none",
         )
-        return torch.where(known, terms, 0.0)
+        return torch.where(known, terms, 0.0).reshape(labels.shape)
 
     def weights(self, labels: Tensor) -> Tensor:
-        """Return the weights (N,): those of the labels' classes."""
+        """Return the weights in the labels' shape: those of their classes.
+
+        Raises:
+            InvalidValueError: a label is below 0 or not whole.
+        """
         known = ~labels.isnan()
+        numbers = torch.where(known, labels, 0)
+        whole = bool(((numbers >= 0) & (numbers == numbers.round())).all())
+        require(whole, "labels", "class numbers, whole and from 0", labels.flatten()[:8].tolist())
         if self.class_weights is None:
             return known.float()
         factors = torch.tensor(self.class_weights, device=labels.device)
-        return torch.where(known, factors[torch.where(known, labels, 0).long()], 0.0)
+        return torch.where(known, factors[numbers.long()], 0.0)
 
     def _factors(self, scores: Tensor) -> Tensor | None:
         if self.class_weights is None:
@@ -82,7 +96,7 @@ def loss_of(text: str) -> Loss:
     """Return the loss that a name of `LOSSES`, torch:NAME or a JSON object stands for.
 
     Raises:
-        InvalidValueError: neither, or a loss of exclusive classes; the message lists the names.
+        InvalidValueError: it is none of these; the message lists the names.
     """
     if text in LOSSES:
         return LOSSES[text]
@@ -90,14 +104,11 @@ def loss_of(text: str) -> Loss:
         return _torch_loss(text)
     names = ", ".join(LOSSES)
     try:
-        loss = loss_from_json(json.loads(text))
+        return loss_from_json(json.loads(text))
     except ValueError as error:
         raise InvalidValueError(
-            f"loss must be one of {names}, or a loss as JSON. Got {text!r}: {error}"
+            f"loss must be one of {names}, torch:NAME, or a loss as JSON. Got {text!r}: {error}"
         ) from error
-    of_findings = not isinstance(loss, CrossEntropy)
-    require(of_findings, "loss", f"one of findings, which occur together: {names}", text)
-    return loss
 
 
 def _torch_loss(text: str) -> TorchLoss:
@@ -131,7 +142,12 @@ LOSSES: Mapping[str, Loss] = MappingProxyType(
         "bce": BCEWithLogits(),
         "focal": FocalLoss(),
         "asymmetric": AsymmetricLoss(),
+        "cross_entropy": CrossEntropy(),
         "mse": TorchLoss(name="MSELoss"),
+        "l1": TorchLoss(name="L1Loss"),
+        "smooth_l1": TorchLoss(name="SmoothL1Loss"),
+        "huber": TorchLoss(name="HuberLoss"),
+        "poisson": TorchLoss(name="PoissonNLLLoss"),
     }
 )
 

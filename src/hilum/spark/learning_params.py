@@ -104,7 +104,8 @@ class LearningParams(Params):
     )
     loss = declare(
         "loss",
-        "bce, focal, asymmetric, or any hilum.optim loss of findings, or its JSON",
+        "bce, focal, asymmetric, or any hilum.optim loss, or its JSON; cross_entropy, mse, l1, "
+        "smooth_l1, huber, poisson and torch:NAME where the network keeps its last layer",
         to_loss_text,
     )
     labelSmoothing = declare(

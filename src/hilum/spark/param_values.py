@@ -10,12 +10,14 @@ from hilum.models import Architecture
 from hilum.models.transfer_start import TransferStart
 from hilum.optim import (
     LOSSES,
+    AsymmetricLoss,
+    BCEWithLogits,
     Clipping,
     Constant,
+    FocalLoss,
     Loss,
     OptimizerSpec,
     Span,
-    TorchLoss,
     loss_of,
     schedule_of,
 )
@@ -37,6 +39,8 @@ from hilum.training import (
 __all__ = ["check_values", "settings_of"]
 
 Values = Mapping[str, Any]
+
+_OF_FINDINGS = (BCEWithLogits, FocalLoss, AsymmetricLoss)
 
 _MODES: Mapping[str, tuple[str, ...]] = {
     "batchNorm": ("auto", "batch", "frozen"),
@@ -250,9 +254,10 @@ def _optimizer(value: Values, given: Collection[str]) -> OptimizerSpec:
 
 def _loss(value: Values, *, of_findings: bool) -> Loss:
     loss = loss_of(value["loss"])
-    if of_findings:  # their bundle puts the outputs through a sigmoid, unknown to such a loss
-        names = ", ".join(name for name, one in LOSSES.items() if not isinstance(one, TorchLoss))
-        require(not isinstance(loss, TorchLoss), "loss", f"one of findings: {names}", value["loss"])
+    if of_findings:  # their bundle puts the outputs through a sigmoid, unknown to other losses
+        names = ", ".join(name for name, one in LOSSES.items() if isinstance(one, _OF_FINDINGS))
+        fits = isinstance(loss, _OF_FINDINGS)
+        require(fits, "loss", f"one of findings: {names}", value["loss"])
     known = {field.name for field in fields(loss)}  # type: ignore[arg-type]
     require(
         not value["posWeight"] or "pos_weight" in known,
@@ -261,6 +266,12 @@ def _loss(value: Values, *, of_findings: bool) -> Loss:
         value["posWeight"],
         hint="findingWeights weighs whole findings; focal has alpha, asymmetric its two gammas",
     )
+    for name, field in (
+        ("labelSmoothing", "label_smoothing"),
+        ("findingWeights", "finding_weights"),
+    ):
+        fits = not value[name] or field in known
+        require(fits, name, f"left alone for {value['loss']}", value[name])
     changes: dict[str, Any] = {
         "label_smoothing": value["labelSmoothing"],
         "pos_weight": weights_of(value["posWeight"]),
