@@ -14,7 +14,7 @@ from hilum.evaluation.calibration import Calibration, FindingCalibration
 from hilum.evaluation.decision import DecisionRules
 from hilum.evaluation.operating import OperatingPoint, Youden
 from hilum.inference import ModelBundle, Predictor
-from hilum.spark import NNModel
+from hilum.spark import NNModel, register_predict
 from hilum.spark.evaluator import RocAucEvaluator
 
 
@@ -225,3 +225,36 @@ def test_a_scored_frame_can_be_evaluated(trained):
     per_finding = RocAucEvaluator(findings=names).evaluatePerFinding(scored)
     assert set(per_finding) == {"Bright", "Left"}
     assert all(0 <= value <= 1 for value in per_finding.values())
+
+
+def test_sql_predicts_in_select_and_where_as_transform_does(spark, trained, scored):
+    register_predict(spark, trained.model, batch_size=5)
+    trained.data.createOrReplaceTempView("radiographs")
+    rows = spark.sql(
+        "SELECT file_name, p.probabilities['Bright'] AS bright, p.probabilities['Left'] AS left_, "
+        "p.error FROM (SELECT file_name, hilum_predict(image) AS p FROM radiographs)"
+    ).collect()
+    assert len(rows) == 28
+    for name, bright, left, error in rows:
+        if scored[name] is None:
+            assert (bright, left, error) == (None, None, "no_image")
+        else:
+            np.testing.assert_allclose([bright, left], scored[name], atol=1e-6)
+            assert error is None
+    values = [value[0] for value in scored.values() if value is not None]
+    middle = float(np.median(values)) + 1e-9
+    found = spark.sql(
+        "SELECT count(*) FROM radiographs "
+        f"WHERE hilum_predict(image).probabilities['Bright'] > {middle}"
+    ).first()[0]
+    assert found == sum(value > middle + 1e-6 for value in values)
+
+
+def test_a_sql_function_says_what_it_cannot_take(spark, trained):
+    with pytest.raises(InvalidValueError, match="name must be letters"):
+        register_predict(spark, trained.model, "drop table")
+    with pytest.raises(InvalidValueError, match="batch_size must be positive"):
+        register_predict(spark, trained.model, batch_size=0)
+    register_predict(spark, trained.model)
+    with pytest.raises(Exception, match=r"image must be a Spark image struct"):
+        spark.sql("SELECT hilum_predict(named_struct('a', 1))").collect()

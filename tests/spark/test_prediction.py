@@ -11,10 +11,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import nn
 
+from hilum.errors import InvalidValueError
 from hilum.inference import Predictor
 from hilum.preprocessing import Chain
-from hilum.spark.image_struct import IMAGE_FIELDS
-from hilum.spark.prediction import Output, RowError, _PredictBatches
+from hilum.spark.image_struct import IMAGE_FIELDS, image_rows
+from hilum.spark.prediction import Output, RowError, _loaded, _PredictBatches
 from hilum.spark.radiograph_prediction import RadiographPredictor
 
 BAD, RAISES = 100, 101
@@ -99,6 +100,37 @@ class Breaking:
         return images[..., :4, :4]
 
 
+def test_images_are_read_out_of_a_cut_batch():
+    rows = [
+        None,
+        *(
+            {"height": 1, "width": n, "nChannels": 1, "data": b" abc"[n:][:1] * n}
+            for n in (1, 2, 3)
+        ),
+    ]
+    fields = [(name, kind) for name, kind in IMAGE_FIELDS if name not in ("origin", "mode")]
+    cut = pa.array(rows, pa.struct(fields)).slice(2)
+    found = list(image_rows(cut))
+    assert [(row["width"], row["data"].to_pybytes()) for row in found] == [(2, b"bb"), (3, b"ccc")]
+    with pytest.raises(InvalidValueError, match="Spark image struct"):
+        list(image_rows(pa.array(["a"])))
+
+
+def test_a_worker_keeps_two_models_and_no_third():
+    loads = []
+
+    @dataclass(frozen=True)
+    class Counted(Doubling):
+        def load(self):
+            loads.append(self.batch_size)
+            return self
+
+    _loaded.cache_clear()
+    for size in (11, 12, 11, 12, 13, 12, 11):
+        through(Counted(size), [[1]])
+    assert loads == [11, 12, 13, 11]
+
+
 def test_nan_an_exception_in_the_chain_and_a_wrong_size_cost_one_row_each():
     predictor = Predictor(
         findings=("Bright",),
@@ -114,10 +146,11 @@ def test_nan_an_exception_in_the_chain_and_a_wrong_size_cost_one_row_each():
         values = ("", height, width, 1, 0, data)
         return dict(zip((name for name, _ in IMAGE_FIELDS), values, strict=True))
 
+    half = image(6, 6, 0) | {"data": None}
     huge = image(4, 4, 1) | {"height": 2**31 - 1, "width": 2**31 - 1}
     images = [image(6, 6, 0), image(6, 6, 7), image(5, 6, 0), image(6, 6, 0, cut=1), None, huge]
     # A smaller image does not fit in one tensor with the others: the pass fails, its rows do not.
-    images += [image(3, 3, 0), image(6, 6, 0)]
+    images += [image(3, 3, 0), image(6, 6, 0), half]
 
     @dataclass(frozen=True)
     class Source:
@@ -138,6 +171,7 @@ def test_nan_an_exception_in_the_chain_and_a_wrong_size_cost_one_row_each():
         "corrupt",
         None,
         None,
+        "corrupt",
     ]
     assert all((row["prediction"] is None) == (row["error"] is not None) for row in rows)
     assert rows[0]["prediction"] == [0.5]

@@ -24,6 +24,7 @@ from hilum.cli import (
     schedules,
     scoring,
     training,
+    watching,
 )
 from hilum.errors import HilumError
 
@@ -69,6 +70,7 @@ app.command("leaderboard")(comparing.leaderboard)
 app.add_typer(runs.app, name="runs")
 app.command("calibrate")(calibration.calibrate)
 app.command("predict")(scoring.predict)
+app.command("watch")(watching.watch)
 app.command("explain")(explaining.explain)
 app.command("localise")(explaining.localise)
 app.command("robustness")(explaining.robustness)

@@ -18,6 +18,8 @@ def grey_pixels(image: Mapping[str, Any]) -> npt.NDArray[np.uint8]:
         RejectedImageError: the struct's sizes and bytes do not agree.
     """
     height, width, channels = image["height"], image["width"], image["nChannels"]
+    if any(value is None for value in (height, width, channels, image["data"])):
+        raise RejectedImageError("corrupt", "a field of the image struct is null")
     data = np.frombuffer(image["data"], dtype=np.uint8)
     if data.size != height * width * channels or channels not in (1, 3, 4) or data.size == 0:
         raise RejectedImageError("corrupt", f"{data.size} bytes for {height}x{width}x{channels}")

@@ -20,7 +20,9 @@ from hilum.spark.splits import (
     split_by_patient,
     split_of,
 )
+from hilum.spark.sql_function import register_predict
 from hilum.spark.statistics import FindingCount, FindingTable, ViewCount, finding_counts
+from hilum.spark.streaming import stream_radiographs
 
 __all__ = [
     "AurocCounts",
@@ -47,10 +49,12 @@ __all__ = [
     "merge_duplicate_columns",
     "read_labels",
     "read_radiographs",
+    "register_predict",
     "resume_run",
     "shared_patients",
     "split_by_image",
     "split_by_list",
     "split_by_patient",
     "split_of",
+    "stream_radiographs",
 ]

@@ -23,7 +23,7 @@ from pyspark.sql.pandas.functions import arrow_udf
 from hilum.errors import InvalidValueError, require
 from hilum.spark.decoding import DECODED_DDL, HEADER_FIELDS, DecodeBatches
 
-__all__ = ["ReadMode", "read_radiographs"]
+__all__ = ["MAX_PIXELS", "ReadMode", "radiograph_rows", "read_radiographs"]
 
 ReadMode = Literal["permissive", "dropmalformed", "failfast"]
 MAX_PIXELS = 100_000_000
@@ -77,9 +77,24 @@ def read_radiographs(
     reader = spark.read.format("binaryFile").option("recursiveFileLookup", str(recursive).lower())
     if glob is not None:
         reader = reader.option("pathGlobFilter", glob)
-    decoder = DecodeBatches(size=size, max_pixels=max_pixels, fail=mode == "failfast")
+    rows = radiograph_rows(_listed(reader, paths), size, max_pixels, fail=mode == "failfast")
+    return rows.filter("status = 'ok'") if mode == "dropmalformed" else rows
+
+
+def radiograph_rows(
+    files: DataFrame, size: tuple[int, int] | None, max_pixels: int, *, fail: bool = False
+) -> DataFrame:
+    """The rows of `read_radiographs` from those of Spark's `binaryFile` source.
+
+    Args:
+        files: path, modificationTime, length, content; a null content is read by the Python worker.
+        size: (height, width) to resize to, or None.
+        max_pixels: files whose header announces more are rejected.
+        fail: the job fails at the first rejected file.
+    """
+    decoder = DecodeBatches(size=size, max_pixels=max_pixels, fail=fail)
     decoded = cast(Any, arrow_udf)(_as_udf(decoder), DECODED_DDL).asNondeterministic()
-    files = _listed(reader, paths).select(
+    named = files.select(
         F.element_at(F.split("path", "/"), -1).alias("file_name"),
         "path",
         "length",
@@ -87,14 +102,13 @@ def read_radiographs(
         decoded("content", "path").alias("decoded"),
     )
     columns = ["image", *(name for name, _ in HEADER_FIELDS)]
-    rows = files.select(
+    return named.select(
         "file_name",
         "path",
         "length",
         "modification_time",
         *(F.col(f"decoded.{name}").alias(name) for name in columns),
     )
-    return rows.filter("status = 'ok'") if mode == "dropmalformed" else rows
 
 
 def _listed(reader: DataFrameReader, paths: list[str]) -> DataFrame:

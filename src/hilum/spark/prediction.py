@@ -21,7 +21,15 @@ from hilum.errors import HilumError, require
 from hilum.processor import keep_freed_memory
 from hilum.spark.worker_process import spare_the_collector
 
-__all__ = ["ERROR", "Output", "PredictorSource", "RowError", "RowPredictor", "predicted"]
+__all__ = [
+    "ERROR",
+    "Output",
+    "PredictorSource",
+    "RowError",
+    "RowPredictor",
+    "predicted",
+    "prediction_function",
+]
 
 ERROR = "error"
 NETWORK_FAILED = "network_failed"
@@ -101,13 +109,17 @@ def predicted(source: PredictorSource, columns: Sequence[str]) -> Column:
         columns: names of the input columns, in the order that `RowPredictor.prepare` gets them.
     """
     require(len(columns) > 0, "columns", "at least one column", columns)
+    return cast(Column, prediction_function(source, len(columns))(*map(F.col, columns)))
+
+
+def prediction_function(source: PredictorSource, columns: int = 1) -> Any:
+    """The same as a UDF of so many columns, which can be registered for SQL."""
     fields = [f"{output.name}:{output.ddl}" for output in source.outputs]
     ddl = f"struct<{','.join([*fields, f'{ERROR}:string'])}>"
     work = _PredictBatches(source)
-    function = _of_one_column(work) if len(columns) == 1 else _of_columns(work)
+    function = _of_one_column(work) if columns == 1 else _of_columns(work)
     # Non-deterministic: Spark then never evaluates it twice for one row.
-    udf = cast(Any, arrow_udf)(function, ddl).asNondeterministic()
-    return cast(Column, udf(*map(F.col, columns)))
+    return cast(Any, arrow_udf)(function, ddl).asNondeterministic()
 
 
 @dataclass(frozen=True, slots=True)
@@ -161,7 +173,9 @@ def _outcomes(
     return [outcome for item in good for outcome in _outcomes(predictor, [item])]
 
 
-@lru_cache(maxsize=1)  # one network per Python worker; another model replaces it
+# Two, for plans and sessions that compare models: Spark gives a task any of its idle workers, so
+# with one each would load its network again and again. More would cost memory in every worker.
+@lru_cache(maxsize=2)
 def _loaded(source: PredictorSource) -> RowPredictor:
     keep_freed_memory()
     return source.load()

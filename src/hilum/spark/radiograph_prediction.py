@@ -10,7 +10,7 @@ from torch import Tensor
 
 from hilum.errors import HilumError, RejectedImageError
 from hilum.inference import Prediction, Predictor
-from hilum.spark.image_struct import grey_pixels
+from hilum.spark.image_struct import grey_pixels, image_rows
 from hilum.spark.prediction import Output, RowError
 from hilum.spark.shipping import shipped_bundle
 
@@ -56,7 +56,7 @@ class RadiographPredictor:
     def prepare(self, columns: Sequence[pa.Array]) -> Iterator[Tensor | RowError]:
         """Each image as the cache holds it, (1, C, H, W), or why not."""
         (images,) = columns
-        for image in images.to_pylist():
+        for image in image_rows(images):
             yield self._prepared(image)
 
     def _prepared(self, image: dict[str, Any] | None) -> Tensor | RowError:
