@@ -28,7 +28,7 @@ def test_explain_params_tells_every_parameter_with_meaning_and_default(estimator
     text = estimator.explainParams()
     declared = {name for name in dir(NNEstimator) if isinstance(getattr(NNEstimator, name), Param)}
     assert declared == {param.name for param in estimator.params}
-    assert len(declared) == 68
+    assert len(declared) == 73
     for param in estimator.params:
         assert f"{param.name}: " in text
         assert len(param.doc) > 10, param.name

@@ -46,6 +46,13 @@ def write_cache(
     if rows is not None:
         images, labels, splits = images[rows], labels[rows], [splits[row] for row in rows]
         num_images = len(rows)
+    write_records(directory, images, labels, splits, shard_images, weights)
+    return images, labels
+
+
+def write_records(directory, images, labels, splits, shard_images=9, weights=None):
+    """Images (N, C, H, W) uint8, labels (N, outputs) and splits as a published cache."""
+    num_images = len(images)
     shards = []
     for at in range(0, num_images, shard_images):
         part = images[at : at + shard_images]
@@ -68,7 +75,7 @@ def write_cache(
     storage.write_bytes(storage.join(str(directory), "build/index.parquet"), buffer.getvalue())
     manifest = CacheManifest(
         fingerprint="f",
-        image_shape=(1, SIZE, SIZE),
+        image_shape=images.shape[1:],
         num_images=num_images,
         preprocessing=chain().prefix.to_json(),
         shards=tuple(shards),
@@ -80,7 +87,6 @@ def write_cache(
         rejected={},
     )
     storage.write_json(storage.join(str(directory), "manifest.json"), manifest.to_json())
-    return images, labels
 
 
 def chain():

@@ -10,6 +10,7 @@ Names and preprocessing travel with the weights, so scores cannot be mixed up an
 treated as in training. Nothing is unpickled.
 """
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -25,6 +26,7 @@ from hilum import storage
 from hilum.errors import ChecksumError, InvalidValueError, require
 from hilum.evaluation.decision import DecisionRules
 from hilum.inference.outliers import OutlierDetector
+from hilum.inputs import RowSpec
 from hilum.models import Architecture, create_model
 from hilum.models.designs import design_from_json, design_to_json, write_design_files
 from hilum.preprocessing import Chain
@@ -33,6 +35,7 @@ __all__ = ["ModelBundle", "bundle_versions", "load_bundle", "save_bundle"]
 
 FORMAT = "hilum-bundle"
 FORMAT_VERSION = 1
+ROWS_FORMAT_VERSION = 2  # of bundles of any columns, which older versions cannot read
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -45,6 +48,7 @@ class ModelBundle:
         findings: names of the outputs, in order.
         preprocessing: the chain of training; prediction uses its deterministic form.
         weights: the network's state dict.
+        rows: what the network reads and says where it is not findings in images.
         provenance: how it came to be: settings, start weights, versions, split, data counts.
         metrics: validation figures at the kept epoch.
         decision_rules: calibration and thresholds, fitted on validation patients; None for bundles
@@ -57,6 +61,7 @@ class ModelBundle:
     preprocessing: Chain
     weights: Mapping[str, Tensor]
     design: Architecture | None = None
+    rows: RowSpec | None = None
     dropout: float = 0.0
     provenance: Mapping[str, Any] = field(default_factory=dict)
     metrics: Mapping[str, Any] = field(default_factory=dict)
@@ -83,7 +88,10 @@ class ModelBundle:
         Raises:
             MissingDependencyError: a function or a package that makes it is not installed here.
         """
-        model = create_model(self.blueprint, len(self.findings), dropout=self.dropout)
+        count = len(self.findings)
+        if self.rows is not None:
+            count = math.prod(self.rows.targets[0].shape)
+        model = create_model(self.blueprint, count, dropout=self.dropout)
         model.load_state_dict(dict(self.weights))
         return model.eval()
 
@@ -108,7 +116,8 @@ def save_bundle(bundle: ModelBundle, url: str) -> None:
     write_design_files(bundle.design, url)
     manifest = {
         "format": FORMAT,
-        "format_version": FORMAT_VERSION,
+        "format_version": FORMAT_VERSION if bundle.rows is None else ROWS_FORMAT_VERSION,
+        **({} if bundle.rows is None else {"rows": bundle.rows.to_json()}),
         "architecture": bundle.architecture,
         "network": None if bundle.design is None else design_to_json(bundle.design),
         "findings": list(bundle.findings),
@@ -142,9 +151,10 @@ def load_bundle(url: str) -> ModelBundle:
         raise InvalidValueError(
             f"{manifest_url} must be JSON. Got {error}. Hint: copy the bundle again."
         ) from error
-    if (manifest.get("format"), manifest.get("format_version")) != (FORMAT, FORMAT_VERSION):
+    known = (FORMAT_VERSION, ROWS_FORMAT_VERSION)
+    if manifest.get("format") != FORMAT or manifest.get("format_version") not in known:
         raise InvalidValueError(
-            f"bundle format must be {FORMAT} version {FORMAT_VERSION}. "
+            f"bundle format must be {FORMAT} version {' or '.join(map(str, known))}. "
             f"Got {manifest.get('format')!r} version {manifest.get('format_version')!r} in {url}. "
             "Hint: a newer Hilum wrote it; upgrade this one."
         )
@@ -157,9 +167,11 @@ def load_bundle(url: str) -> ModelBundle:
         arrays = load_arrays(_checked(url, "outliers.safetensors", outliers_sha256))
         outliers = OutlierDetector.from_arrays(arrays)
     decided = manifest.get("decision_rules")
+    rows = manifest.get("rows")
     return ModelBundle(
         architecture=manifest["architecture"],
         design=None if network is None else design_from_json(network, url),
+        rows=None if rows is None else RowSpec.from_json(rows),
         findings=tuple(manifest["findings"]),
         dropout=manifest["dropout"],
         preprocessing=Chain.from_json(manifest["preprocessing"]),

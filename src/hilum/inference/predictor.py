@@ -68,6 +68,13 @@ class Predictor:
                 own probabilities, for which its thresholds do not hold.
         """
         require(batch_size > 0, "batch_size", "positive", batch_size)
+        require(
+            bundle.rows is None,
+            "bundle",
+            "one of findings in images",
+            f"one of the columns {[i.column for i in bundle.rows.inputs] if bundle.rows else []}",
+            hint="NNModel.transform predicts rows of any columns",
+        )
         device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
         model = cut_before_head(bundle.network(), bundle.blueprint)
         return Predictor(

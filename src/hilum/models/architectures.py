@@ -43,7 +43,8 @@ class Architecture:
         name: what `architecture` finds it by; the name a bundle stores.
         build: makes the network with its ImageNet head, randomly initialised from the global
             generator, and a forward that returns one tensor (N, 1000) in training and evaluation.
-        head: the dotted name of the last linear layer, which transfer learning replaces.
+        head: the dotted name of the last linear layer, which transfer learning replaces; "" where
+            the network is trained as it is.
         published: where trained weights are; None if nowhere.
         mean: per channel, in the network's order (RGB for those listed here), of pixels scaled to
             0..1, that the published weights expect; one for networks of grey images.

@@ -7,6 +7,7 @@ training. Cutting needs no hooks, so that threads can share one network.
 
 from torch import nn
 
+from hilum.errors import require
 from hilum.models.architectures import Architecture
 from hilum.models.named_nodes import cut_network
 from hilum.models.node_names import names_of_2019
@@ -47,7 +48,9 @@ def cut_before_head(model: nn.Module, architecture: Architecture | str) -> nn.Se
     The body maps (N, 3, H, W) to features (N, feature), the head features to logits. The layers
     are those of `model`, which is the body afterwards: use the result in its place.
     """
-    path = head_names(architecture)[0].removesuffix(".weight")
+    names = head_names(architecture)
+    require(len(names) > 0, "network", "one with a new head, to be cut before it", type(model))
+    path = names[0].removesuffix(".weight")
     parent_name, _, name = path.rpartition(".")
     parent = model.get_submodule(parent_name)
     head = parent.get_submodule(name)

@@ -53,6 +53,7 @@ def freeze_layers(
     strange = sorted(set(also) - named)
     require(not strange, "frozen", "parameters before the head", ", ".join(strange[:3]))
     if layer == BACKBONE:
+        require(bool(head), "freeze", "the name of a layer where there is no new head", layer)
         frozen = named
     else:
         frozen = _parameters_up_to(model, layer, head)
@@ -85,7 +86,7 @@ def set_train_mode(model: nn.Module) -> None:
             module.training = next_trains
 
 
-def _parameters_up_to(model: nn.Module, layer: str, head: tuple[str, str]) -> set[str]:
+def _parameters_up_to(model: nn.Module, layer: str, head: tuple[str, ...]) -> set[str]:
     if layer == "":
         return set()
     modules = [name for name, _ in model.named_modules()]
@@ -110,7 +111,7 @@ def _parameters_up_to(model: nn.Module, layer: str, head: tuple[str, str]) -> se
         }
     left = [name for name, _ in model.named_parameters() if name not in frozen]
     require(
-        any(name in left for name in head),
+        any(name in left for name in head) if head else bool(left),
         "freeze",
         "a layer before the head, or nothing would learn",
         layer,

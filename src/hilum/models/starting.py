@@ -21,7 +21,15 @@ from hilum.models.transfer import build_classifier, head_names, new_classifier
 from hilum.models.transfer_start import TransferStart
 from hilum.models.weights import WeightsReport
 
-__all__ = ["build_start", "design_of_factory", "find_head", "start_of", "wanted_pixels"]
+__all__ = [
+    "build_start",
+    "design_of_factory",
+    "find_head",
+    "input_channels",
+    "start_of",
+    "wanted_pixels",
+    "whole_design",
+]
 
 _IMAGENET_MEAN, _IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)  # R, G, B
 _GREY_MEAN, _GREY_STD = (0.449,), (0.226,)  # their means
@@ -95,6 +103,23 @@ def design_of_factory(recipe: FactoryRecipe) -> Architecture:
         std=std,
         recipe=recipe,
     )
+
+
+def whole_design(model: FactoryRecipe | str) -> Architecture:
+    """The design of a network that is trained as it is, its own last layer included.
+
+    Raises:
+        InvalidValueError: an unknown name.
+    """
+    if isinstance(model, str):
+        return replace(architecture(model), head="", recipe=LibraryRecipe(model))
+    return Architecture(name=model.callable, build=model.build_random, head="", recipe=model)
+
+
+def input_channels(design: Architecture) -> int:
+    """Channels of the images a network takes, by its first convolution; 3 without one."""
+    with random_parameters_zero():
+        return _channels_of(design.build())
 
 
 def wanted_pixels(start: TransferStart) -> PixelContract:

@@ -95,9 +95,11 @@ def new_classifier(
     return model
 
 
-def head_names(architecture: Architecture | str) -> tuple[str, str]:
-    """Return the parameter names of the new head: its weight and its bias."""
+def head_names(architecture: Architecture | str) -> tuple[str, ...]:
+    """Return the parameter names of the new head, its weight and its bias; () if it has none."""
     design = find_architecture(architecture)
+    if not design.head:
+        return ()
     return (f"{design.head}.1.weight", f"{design.head}.1.bias")
 
 
@@ -133,6 +135,8 @@ def _with_new_head(design: Architecture, num_outputs: int, dropout: float) -> nn
     require(num_outputs >= 1, "num_outputs", "at least 1", num_outputs)
     require(0 <= dropout < 1, "dropout", "at least 0 and below 1", dropout)
     model = design.build()
+    if not design.head:
+        return model
     parent_name, _, name = design.head.rpartition(".")
     parent = model.get_submodule(parent_name)
     old = parent.get_submodule(name)
@@ -153,6 +157,8 @@ def _with_new_head(design: Architecture, num_outputs: int, dropout: float) -> nn
 
 def _initialise_head(model: nn.Module, design: Architecture, seed: int) -> None:
     """Xavier-uniform weights (the paper's glorot_uniform) and zero bias, from the seed alone."""
+    if not design.head:
+        return
     weight, bias = (model.get_parameter(name) for name in head_names(design))
     nn.init.xavier_uniform_(weight, generator=torch.Generator().manual_seed(seed))
     nn.init.zeros_(bias)

@@ -14,7 +14,7 @@ from hilum.optim.curves import (
 from hilum.optim.finding_losses import AsymmetricLoss, BCEWithLogits, FocalLoss
 from hilum.optim.label_weights import class_weights, positive_weights
 from hilum.optim.layers import LayerRule, rule_from_text, rule_to_text
-from hilum.optim.loss import Loss, Targets, mean_loss, share_of_mean, total_weight
+from hilum.optim.loss import Loss, Share, Targets, mean_loss, share_of_mean, total_weight
 from hilum.optim.losses import LOSSES, CrossEntropy, loss_from_json, loss_of, loss_to_json
 from hilum.optim.named_schedules import SCHEDULES, Span, schedule_of
 from hilum.optim.optimizers import (
@@ -60,6 +60,7 @@ __all__ = [
     "ReduceOnPlateau",
     "Schedule",
     "Sequential",
+    "Share",
     "Span",
     "StepDecay",
     "Targets",

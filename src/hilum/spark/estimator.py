@@ -1,6 +1,6 @@
 """NNEstimator: transfer learning on a DataFrame of radiographs, as Spark ML knows it."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, cast
 
@@ -11,18 +11,32 @@ from pyspark.sql import DataFrame
 from torch import nn
 
 from hilum.errors import require
+from hilum.inputs import TextEncoder
+from hilum.models import create_model
 from hilum.models.factories import FactoryRecipe
 from hilum.models.recipes import LoadedModel
+from hilum.models.starting import input_channels
 from hilum.models.transfer_start import TransferStart
-from hilum.optim import LayerRule, Loss, Schedule
+from hilum.optim import (
+    AsymmetricLoss,
+    BCEWithLogits,
+    FocalLoss,
+    LayerRule,
+    Loss,
+    Schedule,
+    loss_of,
+)
 from hilum.preprocessing import Chain, radiograph_chain
 from hilum.spark.cache import CacheColumns
 from hilum.spark.fitting import fit_run, fresh_run_directory
 from hilum.spark.model import NNModel
-from hilum.spark.model_param import pixels_for
+from hilum.spark.model_param import design_for_rows, pixels_for
+from hilum.spark.param_texts import encoders_of, shapes_of
 from hilum.spark.param_values import check_values, settings_of
 from hilum.spark.params import TrainParams
 from hilum.spark.persistence import NNEstimatorReader, NNEstimatorWriter
+from hilum.spark.row_columns import RowColumns, kind_of
+from hilum.spark.row_plan import RowWishes, plan_rows
 from hilum.spark.settings import FitSettings
 from hilum.training import Every
 
@@ -52,7 +66,12 @@ class NNEstimator(Estimator[NNModel], TrainParams, MLReadable["NNEstimator"], ML
         | Callable[..., nn.Module]
         | None = None,
         featuresCol: str = "image",
+        featuresCols: Sequence[str] | None = None,
         labelCol: str = "labels",
+        labelCols: Sequence[str] | None = None,
+        head: str = "auto",
+        inputShapes: str | Mapping[str, Sequence[int]] | None = None,
+        encoders: str | Mapping[str, TextEncoder] | None = None,
         splitCol: str = "",
         weightCol: str = "",
         predictionCol: str = "prediction",
@@ -126,6 +145,8 @@ class NNEstimator(Estimator[NNModel], TrainParams, MLReadable["NNEstimator"], ML
         return self._set(**given)
 
     def _fit(self, dataset: DataFrame) -> NNModel:
+        if not self.learns_findings(dataset):
+            return self._fit_rows(dataset)
         weight = {} if self.weight_column() is None else {"weightCol": self.weight_column()}
         given = {"featuresCol": self.getFeaturesCol(), "labelCol": self.getLabelCol(), **weight}
         for name, column in given.items():
@@ -144,6 +165,60 @@ class NNEstimator(Estimator[NNModel], TrainParams, MLReadable["NNEstimator"], ML
         fitted = fit_run(dataset, self.columns(split), settings)
         model = NNModel(fitted.bundle, fitted.history)._resetUid(self.uid)
         return self._copyValues(model)
+
+    def learns_findings(self, dataset: DataFrame) -> bool:
+        """Whether one image column and a loss of findings ask for a new head; see `head`."""
+        features, labels = self.feature_columns(), self.label_columns()
+        if len(features) > 1 or len(labels) != 1 or self.getOrDefault(self.head) == "keep":
+            return False
+        if features[0] not in dataset.columns:
+            return True  # which says so
+        loss = loss_of(self.getOrDefault(self.loss))
+        of_findings = isinstance(loss, BCEWithLogits | FocalLoss | AsymmetricLoss)
+        return of_findings and kind_of(dataset, features[0], "featuresCol") == "image"
+
+    def _fit_rows(self, dataset: DataFrame) -> NNModel:
+        """Train the network as it is, on any columns."""
+        columns = RowColumns(
+            features=self.feature_columns(),
+            labels=self.label_columns(),
+            split=self.getOrDefault(self.splitCol) or None,
+            weight=self.weight_column(),
+        )
+        for name, column in (("splitCol", columns.split), ("weightCol", columns.weight)):
+            known = column is None or column in dataset.columns
+            require(known, name, f"one of {', '.join(dataset.columns)}", column)
+        value, given = self._values()
+        require(
+            "valid_mean_auroc" not in (value["bestMetric"], value["watchedMetric"]),
+            "bestMetric and watchedMetric",
+            "a loss, as such outputs have no AUC",
+            "valid_mean_auroc",
+        )
+        wishes = RowWishes(
+            chain=self._image_chain(dataset, columns),
+            shapes=shapes_of(self.getOrDefault(self.inputShapes)),
+            encoders=encoders_of(self.getOrDefault(self.encoders)),
+        )
+        plan = plan_rows(dataset, columns, wishes)
+        settings = settings_of(value, given, Chain(()), plan.spec)
+        draft = settings.draft
+        network = create_model(draft.blueprint, draft.num_outputs, dropout=draft.dropout)
+        settings = replace(settings, draft=replace(draft, rows=plan.tried(network, draft.loss)))
+        fitted = fit_run(dataset, columns, settings)
+        model = NNModel(fitted.bundle, fitted.history)._resetUid(self.uid)
+        return self._copyValues(model)
+
+    def _image_chain(self, dataset: DataFrame, columns: RowColumns) -> Chain | None:
+        kinds = [kind_of(dataset, name, "featuresCol") for name in columns.features]
+        given = self.getPreprocessing()
+        if "image" not in kinds or given is not None:
+            return given
+        design = design_for_rows(self.getOrDefault(self.model), self.getOrDefault(self.head))
+        size = self.getOrDefault(self.imageSize) or design.image_size_px
+        channels = input_channels(design)
+        mean, std = ((0.449,), (0.226,)) if channels == 1 else (design.mean, design.std)
+        return radiograph_chain(size, mean, std, channels=channels)
 
     def columns(self, split: str) -> CacheColumns:
         """Names of the columns to train on; an empty split name means that every row trains."""
@@ -179,9 +254,12 @@ class NNEstimator(Estimator[NNModel], TrainParams, MLReadable["NNEstimator"], ML
 
     def settings(self) -> FitSettings:
         """All parameters as one frozen value; raises if one breaks its rule."""
+        value, given = self._values()
+        return settings_of(value, given, self.chain())
+
+    def _values(self) -> tuple[dict[str, Any], set[str]]:
         value = {
             param.name: self.getOrDefault(param) for param in self.params if self.isDefined(param)
         }
         check_values(value)
-        given = {param.name for param in self.params if self.isSet(param)}
-        return settings_of(value, given, self.chain())
+        return value, {param.name for param in self.params if self.isSet(param)}

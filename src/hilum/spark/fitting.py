@@ -23,16 +23,20 @@ from hilum.inference import ModelBundle, bundle_versions
 from hilum.models import freeze_layers, head_names
 from hilum.models.starting import build_start
 from hilum.spark.barrier import BarrierLauncher, executor_layout
-from hilum.spark.cache import CacheColumns, build_cache
+from hilum.spark.cache import CacheColumns, ImageContent
+from hilum.spark.cache_build import CacheContent, build_content
 from hilum.spark.display import show_progress
 from hilum.spark.executor_memory import check_memory
 from hilum.spark.preflight import make_run_directory, preflight
+from hilum.spark.row_cache import RowContent
+from hilum.spark.row_columns import RowColumns
 from hilum.spark.settings import FitSettings, settle_frozen, train_config
 from hilum.spark.watching import write_down
 from hilum.training import (
     History,
     ImageCache,
     RetryPolicy,
+    TrainConfig,
     TrainJob,
     launch_with_retries,
     load_checkpoint,
@@ -66,7 +70,9 @@ def fresh_run_directory(given: str) -> str:
     return given.replace(_RUN, f"{now:%Y%m%d-%H%M%S}-{uuid.uuid4().hex[:8]}")
 
 
-def fit_run(data: DataFrame, columns: CacheColumns, settings: FitSettings) -> FittedRun:
+def fit_run(
+    data: DataFrame, columns: CacheColumns | RowColumns, settings: FitSettings
+) -> FittedRun:
     """Train on the executors of the DataFrame's session and return the best epoch's model."""
     spark = data.sparkSession
     num_ranks = settings.num_ranks or executor_layout(spark).num_executors
@@ -80,14 +86,14 @@ def fit_run(data: DataFrame, columns: CacheColumns, settings: FitSettings) -> Fi
             )
         preflight(spark, run_directory, num_ranks, design=draft.design)
         cache_root = settings.cache_directory or storage.join(run_directory, "cache")
-        cache = open_cache(
-            build_cache(data, columns, draft.preprocessing.prefix, cache_root), verify=False
-        )
-        _check_labels(cache, draft.outputs)
+        content = _content(columns, draft)
+        cache = open_cache(build_content(data, content, cache_root), verify=False)
+        if draft.rows is None:
+            _check_labels(cache, draft.outputs)
         model, report = build_start(
             draft.blueprint,
             settings.start,
-            len(draft.outputs),
+            draft.num_outputs,
             weights=settings.weights,
             dropout=draft.dropout,
             seed=draft.seed,
@@ -167,12 +173,13 @@ def _train(
         architecture=config.architecture,
         design=config.design,
         findings=config.outputs,
+        rows=config.rows,
         preprocessing=config.preprocessing,
         dropout=config.dropout,
         weights=best.kept_weights,
         provenance={
             **storage.read_json(storage.join(run_directory, "provenance.json")),
-            "training": replace(config, design=None).to_json(),
+            "training": replace(config, design=None, rows=None).to_json(),
             "versions": {**bundle_versions(), "spark": spark.version},
         },
         metrics={
@@ -182,6 +189,13 @@ def _train(
         },
     )
     return FittedRun(bundle=bundle, history=last.history)
+
+
+def _content(columns: CacheColumns | RowColumns, draft: TrainConfig) -> CacheContent:
+    if isinstance(columns, RowColumns):
+        assert draft.rows is not None
+        return RowContent(columns=columns, spec=draft.rows)
+    return ImageContent(columns=columns, prefix=draft.preprocessing.prefix)
 
 
 def _check_labels(cache: ImageCache, findings: tuple[str, ...]) -> None:

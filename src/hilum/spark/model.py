@@ -1,5 +1,7 @@
 """NNModel: a bundle as a Spark ML transformer. One bad row costs one row."""
 
+from collections.abc import Sequence
+
 import pandas as pd
 from pyspark.ml import Model
 from pyspark.ml.util import MLReadable, MLWritable
@@ -8,10 +10,13 @@ from pyspark.sql import functions as F
 
 from hilum.errors import InvalidValueError, require
 from hilum.inference import ModelBundle, load_bundle
+from hilum.inputs import ImageInput, RowSpec, TextInput
 from hilum.spark.params import PredictParams
 from hilum.spark.persistence import NNModelReader, NNModelWriter
 from hilum.spark.prediction import ERROR, predicted
 from hilum.spark.radiograph_prediction import ShippedRadiographModel
+from hilum.spark.row_columns import kind_of, readable
+from hilum.spark.row_prediction import ShippedRowModel
 from hilum.spark.shipping import ship_bundle
 from hilum.training import History
 
@@ -66,7 +71,7 @@ class NNModel(Model, PredictParams, MLReadable["NNModel"], MLWritable):
     @property
     def summary(self) -> pd.DataFrame:
         """Training as a table: a row per validation, the AUC of each finding in its own column."""
-        return self.history.to_pandas(self.findings)
+        return self.history.to_pandas(() if self.bundle.rows else self.findings)
 
     def setFeaturesCol(self, value: str) -> "NNModel":
         """Name of the image column."""
@@ -103,6 +108,8 @@ class NNModel(Model, PredictParams, MLReadable["NNModel"], MLWritable):
         return NNModelReader(cls)
 
     def _transform(self, dataset: DataFrame) -> DataFrame:
+        if self.bundle.rows is not None:
+            return self._transform_rows(dataset, self.bundle.rows)
         _check_image_column(dataset, self.getFeaturesCol())
         name = ship_bundle(dataset.sparkSession, self.bundle)
         source = ShippedRadiographModel(name, self.getPredictBatchSize())
@@ -116,6 +123,35 @@ class NNModel(Model, PredictParams, MLReadable["NNModel"], MLWritable):
         for column, field in columns.items():
             together = together.withColumn(column, F.col(f"{_TOGETHER}.{field}"))
         return together.drop(_TOGETHER)
+
+    def _transform_rows(self, dataset: DataFrame, rows: RowSpec) -> DataFrame:
+        """Add prediction and error to rows of any columns."""
+        columns = self.feature_columns()
+        _check_row_columns(dataset, columns, rows)
+        name = ship_bundle(dataset.sparkSession, self.bundle)
+        source = ShippedRowModel(name, self.getPredictBatchSize(), rows.outputs)
+        read = {f"_hilum_input_{at}": column for at, column in enumerate(columns)}
+        given = dataset.withColumns({own: readable(dataset, name) for own, name in read.items()})
+        together = given.withColumn(_TOGETHER, predicted(source, list(read)))
+        return (
+            together.withColumn(self.getPredictionCol(), F.col(f"{_TOGETHER}.prediction"))
+            .withColumn(self.getErrorCol(), F.col(f"{_TOGETHER}.{ERROR}"))
+            .drop(_TOGETHER, *read)
+        )
+
+
+def _check_row_columns(dataset: DataFrame, columns: Sequence[str], rows: RowSpec) -> None:
+    require(
+        len(columns) == len(rows.inputs),
+        "featuresCols",
+        f"{len(rows.inputs)} columns, one per argument of the network",
+        columns,
+    )
+    for column, field in zip(columns, rows.inputs, strict=True):
+        kind = kind_of(dataset, column, "featuresCol")
+        wanted = {ImageInput: "image", TextInput: "text"}.get(type(field), "numbers")
+        given = kind if kind in ("image", "text") else "numbers"
+        require(given == wanted, "featuresCol", f"a column of {wanted}", f"{column}: {given}")
 
 
 def _check_image_column(dataset: DataFrame, column: str) -> None:

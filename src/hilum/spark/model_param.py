@@ -15,11 +15,12 @@ from hilum.models import Architecture, architecture
 from hilum.models.designs import load_start, save_start
 from hilum.models.factories import FactoryRecipe, factory, is_factory_name
 from hilum.models.recipes import LoadedModel, PixelContract
-from hilum.models.starting import design_of_factory, start_of, wanted_pixels
+from hilum.models.starting import design_of_factory, start_of, wanted_pixels, whole_design
 from hilum.models.transfer_start import TransferStart
 
 __all__ = [
     "ModelValue",
+    "design_for_rows",
     "design_of",
     "load_model_value",
     "pixels_for",
@@ -69,6 +70,22 @@ def design_of(value: ModelValue) -> Architecture:
     if isinstance(value, FactoryRecipe):
         return design_of_factory(value)
     return architecture(value)
+
+
+def design_for_rows(value: ModelValue, head: str) -> Architecture:
+    """What is to be built for rows of any columns: the whole network, unless a new head is wanted.
+
+    Raises:
+        InvalidValueError: an unknown name, or a start that has no head of its own any more.
+    """
+    if head == "new":
+        return design_of(value)
+    if isinstance(value, TransferStart):
+        raise InvalidValueError(
+            "model must be a name or a function where head is 'keep'. Got a loaded network, whose "
+            "last layer gives way to a new one. Hint: head='new' with one image column."
+        )
+    return whole_design(value)
 
 
 def pixels_for(value: ModelValue) -> PixelContract:

@@ -13,6 +13,7 @@ from typing import Any
 from pyspark.ml.param import Param, Params
 
 from hilum.errors import InvalidValueError
+from hilum.inputs import TextEncoder, encoder_from_json
 from hilum.optim import (
     LayerRule,
     Loss,
@@ -29,13 +30,17 @@ from hilum.training import Every
 __all__ = [
     "chain_of",
     "declare",
+    "encoders_of",
     "every_of",
     "layer_rules_of",
+    "shapes_of",
     "to_chain_text",
+    "to_encoders_text",
     "to_every_text",
     "to_layer_rule_texts",
     "to_loss_text",
     "to_schedule_text",
+    "to_shapes_text",
     "to_unfreeze_texts",
     "to_weights_text",
     "unfreeze_of",
@@ -76,6 +81,41 @@ def chain_of(text: Any) -> Chain:
     except (TypeError, ValueError) as error:
         raise InvalidValueError(
             f"preprocessing must be a Chain or its JSON. Got {text!r}: {error}"
+        ) from error
+
+
+def to_shapes_text(value: Any) -> str:
+    """Return shapes by column as JSON text."""
+    text = value if isinstance(value, str) else json.dumps({k: list(v) for k, v in value.items()})
+    shapes_of(text)
+    return text
+
+
+def shapes_of(text: str) -> dict[str, tuple[int, ...]]:
+    """Read shapes by column."""
+    try:
+        return {str(k): tuple(map(int, v)) for k, v in json.loads(text).items()}
+    except (TypeError, ValueError, AttributeError) as error:
+        raise InvalidValueError(
+            f"inputShapes must be shapes by column, or their JSON. Got {text!r}: {error}"
+        ) from error
+
+
+def to_encoders_text(value: Any) -> str:
+    """Return encoders by column as JSON text."""
+    if not isinstance(value, str):
+        value = json.dumps({column: encoder.to_json() for column, encoder in value.items()})
+    encoders_of(value)
+    return str(value)
+
+
+def encoders_of(text: str) -> dict[str, TextEncoder]:
+    """Read encoders by column."""
+    try:
+        return {str(k): encoder_from_json(v) for k, v in json.loads(text).items()}
+    except (TypeError, ValueError, AttributeError) as error:
+        raise InvalidValueError(
+            f"encoders must be encoders by column, or their JSON. Got {text!r}: {error}"
         ) from error
 
 

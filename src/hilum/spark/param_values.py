@@ -5,6 +5,7 @@ from dataclasses import fields, replace
 from typing import Any, get_args
 
 from hilum.errors import InvalidValueError, require
+from hilum.inputs import RowSpec
 from hilum.models import Architecture
 from hilum.models.transfer_start import TransferStart
 from hilum.optim import (
@@ -21,7 +22,7 @@ from hilum.optim import (
     schedule_of,
 )
 from hilum.preprocessing import Chain
-from hilum.spark.model_param import design_of
+from hilum.spark.model_param import design_for_rows, design_of
 from hilum.spark.param_texts import BALANCED, every_of, layer_rules_of, unfreeze_of, weights_of
 from hilum.spark.settings import FitSettings
 from hilum.training import (
@@ -49,6 +50,7 @@ _MODES: Mapping[str, tuple[str, ...]] = {
     "optimizer": ("adam", "adamw", "sgd", "lars", "lamb"),
     "gradientCompression": get_args(Compression),
     "placement": get_args(Placement),
+    "head": ("auto", "new", "keep"),
 }
 
 _RULES: tuple[tuple[str, Callable[[Any], bool], tuple[str, ...]], ...] = (
@@ -106,7 +108,9 @@ _OF_OPTIMIZER: Mapping[str, dict[str, str]] = {
 }
 
 
-def settings_of(value: Values, given: Collection[str], chain: Chain) -> FitSettings:
+def settings_of(
+    value: Values, given: Collection[str], chain: Chain, rows: RowSpec | None = None
+) -> FitSettings:
     """Return the settings that an estimator's parameters stand for.
 
     Args:
@@ -114,6 +118,7 @@ def settings_of(value: Values, given: Collection[str], chain: Chain) -> FitSetti
         given: names of those that were set. What an optimizer has no use for is refused if it was
             set, and left out if it is a default.
         chain: the whole preprocessing.
+        rows: what a network on any columns reads; None for findings in images.
 
     Raises:
         InvalidValueError: parameters do not go together.
@@ -127,7 +132,7 @@ def settings_of(value: Values, given: Collection[str], chain: Chain) -> FitSetti
         if value[name] == BALANCED
     ]
     return FitSettings(
-        draft=_draft(value, _optimizer(value, given), chain),
+        draft=_draft(value, _optimizer(value, given), chain, rows),
         weights=value["weights"],
         schedule=value["schedule"],
         learning_rate=value["learningRate"],
@@ -179,17 +184,20 @@ def _design(value: Values) -> Architecture:
         raise InvalidValueError(f"model: {error}") from error
 
 
-def _draft(value: Values, optimizer: OptimizerSpec, chain: Chain) -> TrainConfig:
+def _draft(
+    value: Values, optimizer: OptimizerSpec, chain: Chain, rows: RowSpec | None
+) -> TrainConfig:
     """The configuration before the data are counted; schedule and batch norm hold the place."""
-    design = _design(value)
+    design = _design(value) if rows is None else design_for_rows(value["model"], value["head"])
     return TrainConfig(
-        architecture=value["model"] if isinstance(value["model"], str) else design.name,
+        architecture=design.name if design.recipe else value["model"],
         design=design if design.recipe else None,
-        outputs=tuple(value["findings"]),
+        outputs=tuple(value["findings"] if rows is None else [t.column for t in rows.targets]),
+        rows=rows,
         preprocessing=chain,
         schedule=Constant(base=value["learningRate"]),
         optimizer=optimizer,
-        loss=_loss(value),
+        loss=_loss(value, of_findings=rows is None),
         max_epochs=value["maxEpochs"],
         global_batch_size=value["batchSize"],
         dropout=value["dropout"],
@@ -244,12 +252,12 @@ def _optimizer(value: Values, given: Collection[str]) -> OptimizerSpec:
     )
 
 
-def _loss(value: Values) -> Loss:
+def _loss(value: Values, *, of_findings: bool) -> Loss:
     loss = loss_of(value["loss"])
-    # Its bundle would put the outputs through a sigmoid, which such a loss knows nothing of.
-    of_findings = isinstance(loss, _OF_FINDINGS)
-    names = ", ".join(name for name, one in LOSSES.items() if isinstance(one, _OF_FINDINGS))
-    require(of_findings, "loss", f"one of findings: {names}", value["loss"])
+    if of_findings:  # their bundle puts the outputs through a sigmoid, unknown to other losses
+        names = ", ".join(name for name, one in LOSSES.items() if isinstance(one, _OF_FINDINGS))
+        fits = isinstance(loss, _OF_FINDINGS)
+        require(fits, "loss", f"one of findings: {names}", value["loss"])
     known = {field.name for field in fields(loss)}  # type: ignore[arg-type]
     require(
         not value["posWeight"] or "pos_weight" in known,
@@ -258,6 +266,12 @@ def _loss(value: Values) -> Loss:
         value["posWeight"],
         hint="findingWeights weighs whole findings; focal has alpha, asymmetric its two gammas",
     )
+    for name, field in (
+        ("labelSmoothing", "label_smoothing"),
+        ("findingWeights", "finding_weights"),
+    ):
+        fits = not value[name] or field in known
+        require(fits, name, f"left alone for {value['loss']}", value[name])
     changes: dict[str, Any] = {
         "label_smoothing": value["labelSmoothing"],
         "pos_weight": weights_of(value["posWeight"]),

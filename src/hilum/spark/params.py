@@ -1,5 +1,6 @@
 """The Spark ML parameters of Hilum's stages, declared once and shared by estimator and model."""
 
+from collections.abc import Iterable
 from typing import Any
 
 from pyspark.ml.param import Param, Params, TypeConverters
@@ -15,7 +16,7 @@ from hilum.findings import FINDINGS
 from hilum.preprocessing import Chain
 from hilum.spark.learning_params import LearningParams
 from hilum.spark.model_param import ModelValue, to_model
-from hilum.spark.param_texts import chain_of, to_chain_text
+from hilum.spark.param_texts import chain_of, to_chain_text, to_encoders_text, to_shapes_text
 from hilum.spark.run_params import RunParams
 
 __all__ = ["PredictParams", "TrainParams"]
@@ -24,6 +25,12 @@ __all__ = ["PredictParams", "TrainParams"]
 class PredictParams(HasFeaturesCol, HasPredictionCol):
     """What prediction needs."""
 
+    featuresCols: Param[Iterable[str]] = Param(
+        Params._dummy(),
+        "featuresCols",
+        "columns of a network of several arguments, in their order; empty: featuresCol alone",
+        typeConverter=TypeConverters.toListString,
+    )
     errorCol: Param[str] = Param(
         Params._dummy(),
         "errorCol",
@@ -54,12 +61,17 @@ class PredictParams(HasFeaturesCol, HasPredictionCol):
         super().__init__(*args)
         self._setDefault(
             featuresCol="image",
+            featuresCols=[],
             predictionCol="prediction",
             errorCol="prediction_error",
             predictedFindingsCol="predicted_findings",
             oodScoreCol="ood_score",
             predictBatchSize=32,
         )
+
+    def feature_columns(self) -> tuple[str, ...]:
+        """Names of the network's arguments, in order."""
+        return tuple(self.getOrDefault(self.featuresCols)) or (self.getFeaturesCol(),)
 
     def getErrorCol(self) -> str:
         """Name of the column that says why a row has no prediction."""
@@ -96,6 +108,31 @@ class TrainParams(PredictParams, LearningParams, RunParams, HasLabelCol, HasSeed
         "with hilum.models.network_factory, also as package.module:function",
         typeConverter=to_model,
     )
+    labelCols: Param[Iterable[str]] = Param(
+        Params._dummy(),
+        "labelCols",
+        "label columns of a network of several outputs, in their order; empty: labelCol alone",
+        typeConverter=TypeConverters.toListString,
+    )
+    head: Param[str] = Param(
+        Params._dummy(),
+        "head",
+        "new (the last layer gives way to one of as many outputs as there are labels), keep (the "
+        "network is trained as it is), or auto: new for one image column with a loss of findings",
+        typeConverter=TypeConverters.toString,
+    )
+    inputShapes: Param[str] = Param(
+        Params._dummy(),
+        "inputShapes",
+        'shapes of feature columns whose rows do not tell, as {"column": [1, 28, 28]}',
+        typeConverter=to_shapes_text,
+    )
+    encoders: Param[str] = Param(
+        Params._dummy(),
+        "encoders",
+        'what makes numbers of text columns, as {"column": hilum.inputs.WordEncoder}, or its JSON',
+        typeConverter=to_encoders_text,
+    )
     weights: Param[str] = Param(
         Params._dummy(),
         "weights",
@@ -126,6 +163,10 @@ class TrainParams(PredictParams, LearningParams, RunParams, HasLabelCol, HasSeed
         super().__init__(*args)
         self._setDefault(
             labelCol="labels",
+            labelCols=[],
+            head="auto",
+            inputShapes="{}",
+            encoders="{}",
             splitCol="",
             weightCol="",
             model="efficientnet_lite0",
@@ -138,6 +179,11 @@ class TrainParams(PredictParams, LearningParams, RunParams, HasLabelCol, HasSeed
     def weight_column(self) -> str | None:
         """Name of the column of row weights; None where all rows count alike."""
         return self.getWeightCol() or None
+
+    def label_columns(self) -> tuple[str, ...]:
+        """Names of what the outputs learn, in order; empty where the input is learnt."""
+        named = tuple(self.getOrDefault(self.labelCols))
+        return named or tuple(filter(None, [self.getLabelCol()]))
 
     def getPreprocessing(self) -> Chain | None:
         """The chain given, or None for the default one."""

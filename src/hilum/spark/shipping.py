@@ -29,7 +29,9 @@ def ship_bundle(spark: SparkSession, bundle: ModelBundle) -> str:
     digest = storage.sha256_of(save_tensors({n: t.contiguous() for n, t in bundle.weights.items()}))
     chain, rules = bundle.preprocessing, bundle.decision_rules
     network = bundle.design and design_to_json(bundle.design)
-    manifest = repr((bundle.architecture, network, bundle.findings, chain, bundle.dropout, rules))
+    manifest = repr(
+        (bundle.architecture, network, bundle.findings, chain, bundle.dropout, rules, bundle.rows)
+    )
     outliers = bundle.outliers.to_arrays() if bundle.outliers else {}
     manifest += "".join(storage.sha256_of(array.tobytes()) for array in outliers.values())
     name = f"hilum-{digest[:16]}{storage.sha256_of(manifest.encode())[:8]}"

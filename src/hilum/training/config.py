@@ -4,11 +4,13 @@ The ranks read it as JSON from the run directory, so nothing is pickled, a run c
 later, and `hilum train --resume` needs no arguments repeated.
 """
 
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal, cast, get_args
 
 from hilum.errors import require
+from hilum.inputs import RowSpec
 from hilum.models import Architecture
 from hilum.models.designs import design_from_json, design_to_json
 from hilum.optim import (
@@ -62,6 +64,8 @@ class TrainConfig:
         design: how the network is built where its name does not say it.
         outputs: names of the outputs, usually the findings, in label order.
         preprocessing: the whole chain; its prefix is what the cache holds.
+        rows: what a network on any columns reads, learns and says; None for findings in images,
+            where `outputs` and `preprocessing` say it.
         global_batch_size: images per optimizer step over all ranks; any size is legal.
         precision: "bfloat16" autocasts the forward pass; "auto" does so where the CPU or GPU has
             it in hardware.
@@ -94,6 +98,7 @@ class TrainConfig:
     design: Architecture | None = None
     outputs: tuple[str, ...]
     preprocessing: Chain
+    rows: RowSpec | None = None
     schedule: Schedule
     optimizer: OptimizerSpec
     loss: Loss = field(default_factory=BCEWithLogits)
@@ -148,6 +153,18 @@ class TrainConfig:
         return self.design or self.architecture
 
     @property
+    def num_outputs(self) -> int:
+        """Numbers that a new head gives for each row."""
+        if self.rows is None:
+            return len(self.outputs)
+        return math.prod(self.rows.targets[0].shape)
+
+    @property
+    def scored_outputs(self) -> tuple[str, ...]:
+        """Names of the outputs that have an AUC."""
+        return self.outputs if self.rows is None else ()
+
+    @property
     def needs_clock(self) -> bool:
         """Whether ranks must agree on the time in every step."""
         triggers = (self.validate_every, self.checkpoint_every)
@@ -160,9 +177,10 @@ class TrainConfig:
     def to_json(self) -> dict[str, Any]:
         """A JSON object that `from_json` reads."""
         plain = {name: getattr(self, name) for name in self.__dataclass_fields__}
-        del plain["design"]
+        del plain["design"], plain["rows"]
         return {
             **plain,
+            **({} if self.rows is None else {"rows": self.rows.to_json()}),
             **({} if self.design is None else {NETWORK: design_to_json(self.design)}),
             "outputs": list(self.outputs),
             "preprocessing": self.preprocessing.to_json(),
@@ -200,6 +218,7 @@ _TRIGGERS = ("validate_every", "checkpoint_every", "summarise_every")
 _READERS: Mapping[str, Callable[[Any], Any]] = {
     "outputs": tuple,
     "frozen": tuple,
+    "rows": RowSpec.from_json,
     "preprocessing": Chain.from_json,
     "schedule": schedule_from_json,
     "optimizer": optimizer_from_json,

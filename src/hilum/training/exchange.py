@@ -5,6 +5,7 @@ gradient has on the wire, and that the buckets are the same from the first step 
 """
 
 import warnings
+from collections.abc import Mapping
 from typing import Any
 
 import torch
@@ -54,7 +55,7 @@ def exchange_gradients(
     return engine
 
 
-def form_buckets(engine: nn.Module, example: Tensor) -> None:
+def form_buckets(engine: nn.Module, example: Tensor | tuple[Tensor, ...]) -> None:
     """Let DDP form its final buckets before the first step; does nothing without DDP.
 
     In its first backward pass DDP has one bucket of everything, and forms the real ones in the
@@ -72,8 +73,16 @@ def form_buckets(engine: nn.Module, example: Tensor) -> None:
     engine.eval()
     try:
         with torch.enable_grad():
-            engine(example).sum().backward()
+            arguments = example if isinstance(example, tuple) else (example,)
+            _sum(engine(*arguments)).backward()
     finally:
         for module, training in modes.items():
             module.training = training
         engine.zero_grad(set_to_none=True)
+
+
+def _sum(outputs: Any) -> Any:
+    if isinstance(outputs, Tensor):
+        return outputs.sum()
+    parts = outputs.values() if isinstance(outputs, Mapping) else outputs
+    return sum(part.sum() for part in parts)

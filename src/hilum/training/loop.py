@@ -5,6 +5,7 @@ is a `Source`. The order of steps is in `hilum.training.steps`.
 """
 
 import logging
+from collections.abc import Iterator
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
 
@@ -23,7 +24,7 @@ from hilum.models import (
     set_train_mode,
     use_grey_stem,
 )
-from hilum.optim import Targets, mean_loss, share_of_mean
+from hilum.optim import Targets, mean_loss
 from hilum.preprocessing import Chain, one_channel
 from hilum.processor import has_fast_bfloat16
 from hilum.training.averaging import averaged_model
@@ -35,10 +36,12 @@ from hilum.training.devices import choose_device, compile_network, open_images
 from hilum.training.dropout import seed_dropout, use_sample_dropout
 from hilum.training.exchange import exchange_gradients, form_buckets
 from hilum.training.features import open_source
+from hilum.training.objective import batch_share, rows_loss
 from hilum.training.phases import frozen_layer, is_frozen
 from hilum.training.placement import Placement
+from hilum.training.record_source import RecordSource
 from hilum.training.shards import ImageCache
-from hilum.training.source import ImageSource, Source
+from hilum.training.source import ImageSource, Inputs, Source, arguments
 from hilum.training.world import World, all_reduce_sum, gather_rows
 
 __all__ = [
@@ -89,7 +92,7 @@ class Rank:
     world: World
     config: TrainConfig
     placement: Placement
-    images: ImageSource
+    images: ImageSource | RecordSource
     device: torch.device
     dtype: torch.dtype
     model: nn.Module
@@ -153,19 +156,10 @@ def prepare_rank(
     """
     device = choose_device(world)
     use_sample_dropout(model)
-    chain = _input_chain(config, model, device)
     dtype = _agreed_dtype(compute_dtype(precision or config.precision, device), world)
     if device.type == "cpu" and dtype == torch.bfloat16:
         use_float32_depthwise(model)
-    model = model.to(device).to(memory_format=torch.channels_last)
-    images = ImageSource(
-        world=world,
-        config=config,
-        placement=placement,
-        images=open_images(placement, device),
-        device=device,
-        chain=chain,
-    )
+    images = _images(world, config, placement, model, device)
     return Rank(
         world=world,
         config=config,
@@ -176,6 +170,37 @@ def prepare_rank(
         model=model,
         average=averaged_model(model, config.ema_decay) if config.ema_decay else None,
         learning=_learning(images, model, dtype, epoch),
+    )
+
+
+def _images(
+    world: World,
+    config: TrainConfig,
+    placement: Placement,
+    model: nn.Module,
+    device: torch.device,
+) -> ImageSource | RecordSource:
+    """Bring the network to its device, and open what feeds it."""
+    if config.rows is not None:
+        # As it is: a network of any kind may view tensors in ways that channels last forbids.
+        model.to(device)
+        return RecordSource(
+            world=world,
+            config=config,
+            placement=placement,
+            images=open_images(placement, device),
+            device=device,
+            rows=config.rows,
+        )
+    chain = _input_chain(config, model, device)
+    model.to(device).to(memory_format=torch.channels_last)
+    return ImageSource(
+        world=world,
+        config=config,
+        placement=placement,
+        images=open_images(placement, device),
+        device=device,
+        chain=chain,
     )
 
 
@@ -194,7 +219,9 @@ def enter_epoch(rank: Rank, epoch: int) -> Rank:
     return rank
 
 
-def _learning(images: ImageSource, model: nn.Module, dtype: torch.dtype, epoch: int) -> Learning:
+def _learning(
+    images: ImageSource | RecordSource, model: nn.Module, dtype: torch.dtype, epoch: int
+) -> Learning:
     """Freeze as the epoch wants it, and make what depends on it."""
     config = images.config
     frozen = frozen_layer(config, epoch)
@@ -203,8 +230,10 @@ def _learning(images: ImageSource, model: nn.Module, dtype: torch.dtype, epoch: 
         freeze_batch_norm(model)
     set_train_mode(model)
     optimizer = config.optimizer.build(model.named_parameters(), head_names(config.blueprint))
-    keeps = is_frozen(config, epoch)
-    source, notice = open_source(images, model, dtype, epoch) if keeps else (images, "")
+    source: Source = images
+    notice = ""
+    if is_frozen(config, epoch) and isinstance(images, ImageSource):
+        source, notice = open_source(images, model, dtype, epoch)
     engine = source.trained_part(model)
     if config.compile:
         compile_network(engine, images.device)
@@ -262,18 +291,11 @@ def train_step(rank: Rank, batch: Batch, epoch: int) -> tuple[Tensor, float, flo
         This rank's summed loss (a float64 scalar on its device) and weight of known labels, and
         the gradient's global norm (NaN unless it is clipped by norm).
     """
-    loss = rank.config.loss
     seed_dropout(rank.model, rank.config.seed, epoch, batch.samples)
     inputs = rank.source.inputs(batch, epoch)
     with rank.autocast():
-        logits = rank.engine(inputs)
-    share = share_of_mean(
-        loss,
-        logits.float(),
-        Targets(batch.labels, batch.weights),
-        Targets(batch.global_labels, batch.global_weights),
-        num_real=batch.num_real,
-    )
+        outputs = rank.engine(*arguments(inputs))
+    share = batch_share(rank.config, rank.world, outputs, inputs, batch)
     rank.optimizer.zero_grad(set_to_none=True)
     scaled = share.summed * (rank.world.num_ranks / share.total)
     scaled.backward()  # type: ignore[no-untyped-call]
@@ -305,6 +327,8 @@ def validate(rank: Rank) -> Validation:
     positions = rank.cache.positions("valid")
     if len(positions) == 0:
         return Validation()
+    if rank.config.rows is not None:
+        return Validation(loss=_loss_of_rows(rank, positions))
     logits = predict_split(rank, positions)
     labels = rank.cache.labels[positions]
     weights = torch.from_numpy(rank.cache.weights[positions])
@@ -314,6 +338,26 @@ def validate(rank: Rank) -> Validation:
         mean_auroc=_defined(float(mean_auroc(auroc))),
         auroc=tuple(_defined(float(value)) for value in auroc),
     )
+
+
+def _loss_of_rows(rank: Rank, positions: npt.NDArray[np.int64]) -> float | None:
+    share = rank.placement.shares(positions)[rank.world.rank]
+    size = max(1, rank.config.global_batch_size // rank.world.num_ranks)
+    pieces = [share[at : at + size] for at in range(0, len(share), size)]
+    network = rank.validated
+
+    def results() -> Iterator[tuple[object, Inputs, Targets]]:
+        for piece, inputs in zip(pieces, rank.source.evaluation(pieces), strict=True):
+            with rank.autocast():
+                outputs = network(*arguments(inputs))
+            labels, weights = rank.cache.labels[piece], rank.cache.weights[piece]
+            yield outputs, inputs, Targets(torch.from_numpy(labels), torch.from_numpy(weights))
+
+    network.eval()
+    with torch.inference_mode():
+        loss = rows_loss(rank.config, rank.world, results())
+    set_train_mode(rank.model)
+    return loss
 
 
 def predict_split(rank: Rank, positions: npt.NDArray[np.int64]) -> Tensor:
@@ -328,7 +372,7 @@ def predict_split(rank: Rank, positions: npt.NDArray[np.int64]) -> Tensor:
     network.eval()
     with torch.inference_mode(), rank.autocast():
         for inputs in rank.source.evaluation(pieces):
-            parts.append(part(inputs).float().cpu())
+            parts.append(part(*arguments(inputs)).float().cpu())
     set_train_mode(rank.model)
     logits = gather_rows(torch.cat(parts), [len(other) for other in shares], world)
     # Ranks of a host may have what lies anywhere in the split.

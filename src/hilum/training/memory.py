@@ -12,8 +12,9 @@ import copy
 import math
 import resource
 import sys
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
+from functools import partial
 
 import torch
 from torch import Tensor, nn
@@ -169,12 +170,15 @@ def plan_training(
         freeze_batch_norm(model)
     set_train_mode(model)
     share = min(math.ceil(config.global_batch_size / num_ranks), len(cache))
-    shape = config.preprocessing.output_shape(cache.manifest.image_shape)
+    shape: tuple[int, ...] = ()
+    if config.rows is None:
+        shape = config.preprocessing.output_shape(cache.manifest.image_shape)
+    example = partial(_images_of, shape) if config.rows is None else config.rows.example
     dtype = compute_dtype(config.precision, torch.device("cpu"))
     weights = parameter_bytes(model)
     average = weights if config.ema_decay else 0
     moments = optimizer_state_bytes(config.optimizer, model, head_names(config.blueprint))
-    pixels = 2 * math.prod(shape) * torch.float32.itemsize  # as they are made, and as they go in
+    pixels = 2 * sum(one.nbytes for one in example(1))  # as they are made, and as they go in
     needs = (
         MemoryNeed("interpreter and libraries", BASE_BYTES),
         MemoryNeed("weights", weights),
@@ -182,7 +186,7 @@ def plan_training(
         MemoryNeed(f"optimizer state ({config.optimizer.name})", moments),
         MemoryNeed("moving average of the weights", average),
         MemoryNeed(
-            f"activations of {share} images", measure_activations(model, shape, dtype).of(share)
+            f"activations of {share} images", measure_example(model, example, dtype).of(share)
         ),
         MemoryNeed(
             "batches on their way", share * (BATCHES_AHEAD * cache.manifest.image_bytes + pixels)
@@ -245,15 +249,34 @@ def measure_activations(
         image_shape: (C, H, W) of the network's input.
         dtype: what the forward pass computes in.
     """
-    model = copy.deepcopy(model).to(memory_format=torch.channels_last)
+    return measure_example(
+        copy.deepcopy(model).to(memory_format=torch.channels_last),
+        partial(_images_of, image_shape),
+        dtype,
+    )
+
+
+def measure_example(
+    model: nn.Module, example: Callable[[int], tuple[Tensor, ...]], dtype: torch.dtype
+) -> Activations:
+    """As `measure_activations`, for a network of any arguments.
+
+    Args:
+        example: makes the arguments for so many rows.
+    """
+    model = copy.deepcopy(model)
     few, more = _PROBE_IMAGES
     with torch.random.fork_rng(devices=[]):
-        kept = [_kept_bytes(model, (count, *image_shape), dtype) for count in (few, more)]
+        kept = [_kept_bytes(model, example(count), dtype) for count in (few, more)]
     per_image = (kept[1] - kept[0]) // (more - few)
     return Activations(fixed=max(0, kept[0] - few * per_image), per_image=per_image)
 
 
-def _kept_bytes(model: nn.Module, shape: tuple[int, ...], dtype: torch.dtype) -> int:
+def _images_of(shape: tuple[int, ...], count: int) -> tuple[Tensor, ...]:
+    return (torch.zeros(count, *shape).contiguous(memory_format=torch.channels_last),)
+
+
+def _kept_bytes(model: nn.Module, inputs: tuple[Tensor, ...], dtype: torch.dtype) -> int:
     own = {parameter.untyped_storage().data_ptr() for parameter in model.parameters()}
     sizes: dict[int, int] = {}
 
@@ -263,13 +286,12 @@ def _kept_bytes(model: nn.Module, shape: tuple[int, ...], dtype: torch.dtype) ->
             sizes[storage.data_ptr()] = storage.nbytes()
         return tensor
 
-    images = torch.zeros(shape).contiguous(memory_format=torch.channels_last)
     with (
         torch.autograd.graph.saved_tensors_hooks(note, lambda tensor: tensor),
         torch.autocast("cpu", dtype=torch.bfloat16, enabled=dtype == torch.bfloat16),
     ):
-        output = model(images)  # held, so that no storage is counted under another's address
-    assert output.requires_grad
+        output = model(*inputs)  # held, so that no storage is counted under another's address
+    assert output is not None
     return sum(sizes.values())
 
 

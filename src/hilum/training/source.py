@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
@@ -18,9 +18,16 @@ from hilum.training.placement import Placement
 from hilum.training.shards import ImageCache
 from hilum.training.world import World
 
-__all__ = ["ImageSource", "Source"]
+__all__ = ["ImageSource", "Inputs", "Source", "arguments"]
 
 Samples = npt.NDArray[np.int64]
+Inputs: TypeAlias = Tensor | tuple[Tensor, ...]
+"""What a network takes: one argument, or several."""
+
+
+def arguments(inputs: Inputs) -> tuple[Tensor, ...]:
+    """The arguments of a network."""
+    return inputs if isinstance(inputs, tuple) else (inputs,)
 
 
 class Source(Protocol):
@@ -42,11 +49,11 @@ class Source(Protocol):
         """This rank's shares of global batches; runs in a thread, so no collective in here."""
         ...
 
-    def inputs(self, batch: Batch, epoch: int) -> Tensor:
+    def inputs(self, batch: Batch, epoch: int) -> Inputs:
         """What the trained part of the network takes for a batch, on the device."""
         ...
 
-    def evaluation(self, pieces: Iterable[Samples]) -> Iterator[Tensor]:
+    def evaluation(self, pieces: Iterable[Samples]) -> Iterator[Inputs]:
         """Inputs of un-augmented images, piece by piece, on the device."""
         ...
 

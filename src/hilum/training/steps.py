@@ -188,7 +188,7 @@ def _record(rank: Rank, run: Run, before: Position, watchers: Watchers) -> None:
     if watchers.keeper is not None:
         watchers.keeper.publish(run.history)
     for observer in watchers.observers:
-        observer.record(record, rank.config.outputs, rank.validated)
+        observer.record(record, rank.config.scored_outputs, rank.validated)
     logger.info("step=%d record=%s", run.step, record)
 
 

@@ -127,7 +127,7 @@ def weights_digest(model: nn.Module) -> str:
 def _start(
     world: World, config: TrainConfig, placement: Placement, run_directory: str
 ) -> tuple[Rank, Run]:
-    model = create_model(config.blueprint, len(config.outputs), dropout=config.dropout)
+    model = create_model(config.blueprint, config.num_outputs, dropout=config.dropout)
     checkpoint = load_checkpoint(run_directory)
     _agree_on_start(world, -1 if checkpoint is None else checkpoint.step)
     step = 0 if checkpoint is None else checkpoint.step

@@ -1,0 +1,71 @@
+"""Tiny networks on rows that are no images."""
+
+import torch
+from torch import nn
+
+from hilum.models import network_factory
+
+
+@network_factory
+def line(features: int = 3, outputs: int = 1) -> nn.Module:
+    """Linear regression."""
+    return nn.Linear(features, outputs)
+
+
+class TwoArguments(nn.Module):
+    """A number beside a vector, and two outputs."""
+
+    def __init__(self):
+        super().__init__()
+        self.body = nn.Linear(4, 5)
+        self.first, self.second = nn.Linear(5, 1), nn.Linear(5, 2)
+
+    def forward(self, vector, number):
+        found = torch.tanh(self.body(torch.cat([vector, number], 1)))
+        return self.first(found), self.second(found)
+
+
+@network_factory
+def two_arguments() -> nn.Module:
+    return TwoArguments()
+
+
+@network_factory
+def narrow() -> nn.Module:
+    """An autoencoder of three numbers through one."""
+    return nn.Sequential(nn.Linear(3, 1), nn.Linear(1, 3))
+
+
+class WordNet(nn.Module):
+    """The mean of the words' embeddings."""
+
+    def __init__(self, words):
+        super().__init__()
+        self.words = nn.EmbeddingBag(words, 4, padding_idx=0)
+        self.last = nn.Linear(4, 1)
+
+    def forward(self, numbers):
+        return self.last(self.words(numbers))
+
+
+@network_factory
+def word_net(words: int = 20) -> nn.Module:
+    return WordNet(words)
+
+
+class ImageNumberText(nn.Module):
+    """A grey image, a number and the words of a text."""
+
+    def __init__(self, words):
+        super().__init__()
+        self.look = nn.Sequential(nn.Conv2d(1, 3, 3, stride=4), nn.ReLU(), nn.AdaptiveAvgPool2d(1))
+        self.words = nn.EmbeddingBag(words, 4, padding_idx=0)
+        self.last = nn.Linear(8, 1)
+
+    def forward(self, image, number, words):
+        return self.last(torch.cat([self.look(image).flatten(1), number, self.words(words)], 1))
+
+
+@network_factory
+def image_number_text(words: int = 20) -> nn.Module:
+    return ImageNumberText(words)

@@ -1,0 +1,158 @@
+"""Networks on any columns train as those on images do: same ranks, same restarts, same means."""
+
+import numpy as np
+import pyarrow as pa
+import pytest
+import torch
+from torch.nn import functional
+
+import row_nets
+from hilum.inputs import RowSpec, Target, TensorInput
+from hilum.models import factory
+from hilum.models.starting import build_start, whole_design
+from hilum.optim import Constant, OptimizerSpec, TorchLoss
+from hilum.preprocessing import Chain
+from hilum.training import (
+    Every,
+    LocalLauncher,
+    TrainConfig,
+    TrainJob,
+    World,
+    load_checkpoint,
+    prepare_run,
+    steps,
+    train_worker,
+)
+from hilum.training.trial import try_network
+from training_cases import write_records
+
+MSE = TorchLoss(name="MSELoss")
+VECTOR = TensorInput(column="vector", shape=(3,))
+NUMBER = TensorInput(column="number", shape=(1,))
+TWO = RowSpec(
+    inputs=(VECTOR, NUMBER),
+    targets=(Target(column="one", shape=()), Target(column="pair", shape=(2,))),
+)
+ALONE = RowSpec(inputs=(VECTOR,), targets=(Target(column="vector", shape=(3,), input=0),))
+SPLITS = (["train"] * 4 + ["valid"]) * 5
+
+
+@pytest.fixture(autouse=True)
+def local_directory(tmp_path, monkeypatch):
+    (tmp_path / "local").mkdir()
+    monkeypatch.setenv("HILUM_LOCAL_DIR", str(tmp_path / "local"))
+
+
+def values():
+    generator = np.random.default_rng(0)
+    return generator.normal(size=(25, 3)), generator.normal(size=25)
+
+
+def labels():
+    found = np.random.default_rng(1).normal(size=(25, 3)).astype(np.float32)
+    found[3, 0] = found[7, 2] = np.nan
+    return found
+
+
+def start(folder, network, spec, known, *, weights=None, **changes):
+    """A run on 25 rows, ready to be trained."""
+    vector, number = values()
+    columns = [pa.array(vector.tolist()), pa.array(number)]
+    records, reasons = spec.pack(columns[: len(spec.inputs)])
+    assert not any(reasons)
+    write_records(folder / "cache", records[:, None, None], known, SPLITS, weights=weights)
+    design = whole_design(factory(network))
+    model, _ = build_start(design, None, 1, seed=1)
+    first = torch.from_numpy(records[:1]), torch.from_numpy(known[:1])
+    settings = TrainConfig(
+        **{
+            "architecture": design.name,
+            "design": design,
+            "outputs": tuple(target.column for target in spec.targets),
+            "preprocessing": Chain(()),
+            "rows": try_network(model, spec, MSE, *first),
+            "schedule": Constant(base=0.05),
+            "optimizer": OptimizerSpec(name="sgd"),
+            "loss": MSE,
+            "max_epochs": 2,
+            "global_batch_size": 8,
+            "precision": "float32",
+            **changes,
+        }
+    )
+    job = TrainJob(config=settings, cache_directory=str(folder / "cache"))
+    prepare_run(str(folder / "run"), job, model)
+    return str(folder / "run"), model
+
+
+def train(run, num_ranks=1):
+    digests = LocalLauncher(num_threads=1).launch(train_worker, run, num_ranks)
+    assert len(set(digests)) == 1, "all ranks end with the same weights"
+    return load_checkpoint(run)
+
+
+def losses(checkpoint):
+    return [value for r in checkpoint.history for value in (r.train_loss, r.valid_loss)]
+
+
+CASES = {
+    "several inputs and outputs": (row_nets.two_arguments, TWO, labels()),
+    "no labels": (row_nets.narrow, ALONE, np.zeros((25, 0), np.float32)),
+}
+
+
+@pytest.mark.parametrize("case", CASES.values(), ids=list(CASES))
+def test_two_ranks_train_what_one_does(tmp_path, case):
+    weights = np.linspace(0.0, 2.0, 25).tolist()
+    one = train(start(tmp_path / "one", *case, weights=weights)[0])
+    two = train(start(tmp_path / "two", *case, weights=weights)[0], 2)
+    assert losses(one) == pytest.approx(losses(two), rel=1e-5)
+    for name, value in two.weights.items():
+        torch.testing.assert_close(value, one.weights[name], rtol=1e-4, atol=1e-6)
+
+
+def test_a_step_is_that_of_pytorch_on_the_sum_of_the_outputs_mean_losses(tmp_path):
+    """One batch of all 20 training rows: the gradient of two means, without unknown labels."""
+    one_step = {"global_batch_size": 20, "max_epochs": 1}
+    run, model = start(tmp_path, *CASES["several inputs and outputs"], **one_step)
+    before = {name: value.clone() for name, value in model.state_dict().items()}
+    rows = [at for at, split in enumerate(SPLITS) if split == "train"]
+    vector, number = (torch.from_numpy(v).float()[rows] for v in values())
+    known = torch.from_numpy(labels())[rows]
+    first, second = model(vector, number[:, None])
+    mask = [~known[:, :1].isnan(), ~known[:, 1:].isnan()]
+    loss = functional.mse_loss(first[mask[0]], known[:, :1][mask[0]])
+    loss = loss + functional.mse_loss(second[mask[1]], known[:, 1:][mask[1]])
+    loss.backward()
+    checkpoint = train(run)
+    assert checkpoint.history.epochs[0].train_loss == pytest.approx(loss.item(), rel=1e-5)
+    for name, parameter in model.named_parameters():
+        expected = before[name] - 0.05 * parameter.grad
+        torch.testing.assert_close(checkpoint.weights[name], expected, rtol=1e-4, atol=1e-6)
+
+
+@pytest.mark.parametrize("case", CASES.values(), ids=list(CASES))
+def test_a_run_that_was_broken_off_ends_bitwise_as_the_unbroken_one(tmp_path, monkeypatch, case):
+    every_step = {"checkpoint_every": Every(steps=1)}
+    unbroken = train(start(tmp_path / "unbroken", *case, **every_step)[0])
+    run, whole, done = start(tmp_path / "broken", *case, **every_step)[0], steps.train_step, []
+
+    def train_step(*args):
+        if len(done) == 2:
+            raise KeyboardInterrupt
+        done.append(1)
+        return whole(*args)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(steps, "train_step", train_step)
+        with pytest.raises(KeyboardInterrupt):
+            train_worker(World(), run)
+    resumed = train(run)
+    assert losses(resumed) == losses(unbroken)
+    assert all(torch.equal(resumed.weights[n], v) for n, v in unbroken.weights.items())
+
+
+def test_history_has_no_auc_where_there_is_none(tmp_path):
+    (epoch, _) = train(start(tmp_path, *CASES["no labels"])[0]).history
+    assert epoch.valid_loss > 0
+    assert (epoch.valid_mean_auroc, epoch.valid_auroc) == (None, ())
