@@ -9,6 +9,9 @@ from typing import TYPE_CHECKING
 import hypothesis
 import pytest
 
+from heavy_files import seconds_of
+from quick_java import QUICK_JAVA
+
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession
 
@@ -34,12 +37,13 @@ def pytest_configure(config: pytest.Config) -> None:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Tests that use a shared fixture carry its marker without having to say so."""
+    """Mark tests that use a shared fixture; files that take long go first, the others shuffled."""
     for item in items:
         fixtures = getattr(item, "fixturenames", ())
         for fixture, marker in (("spark", "spark"), ("real_data", "real")):
             if fixture in fixtures:
                 item.add_marker(marker)
+    items.sort(key=lambda item: -seconds_of(item.nodeid))
 
 
 @pytest.fixture(scope="session")
@@ -47,8 +51,11 @@ def spark() -> Iterator["SparkSession"]:
     """The one session of the test run: two cores, two shuffle partitions, no UI."""
     from hilum.spark import local_session  # here, so that pure tests need no Spark
 
-    # Java's first compiler only: short queries never repay the second one.
-    options = {"spark.driver.extraJavaOptions": "-XX:TieredStopAtLevel=1"}
+    options = {
+        "spark.driver.extraJavaOptions": QUICK_JAVA,
+        "spark.python.daemon.module": "warm_daemon",
+        "spark.executorEnv.PYTHONPATH": str(Path(__file__).parent / "support" / "daemon"),
+    }
     session = local_session("local[2]", app_name="hilum-tests", memory="1g", config=options)
     yield session
     session.stop()

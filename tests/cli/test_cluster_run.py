@@ -11,12 +11,14 @@ import pytest
 from hilum.findings import FINDINGS
 from hilum.phantom import PhantomConfig, write_dataset
 from image_files import broken_files, write_files
+from quick_java import QUICK_JAVA
 
 pytestmark = [pytest.mark.slow, pytest.mark.spark]
 
 HILUM = Path(sys.executable).with_name("hilum")
 PHANTOMS = PhantomConfig(size_px=64, seed=1, prevalence_scale=4.0, prevalence_floor=0.1)
-JAVA = {"JDK_JAVA_OPTIONS": "-XX:TieredStopAtLevel=1"}  # a short job never repays the second
+ONE_CORE = "local[1]"  # a Python worker less to import torch, for each stage
+JAVA = {"JDK_JAVA_OPTIONS": QUICK_JAVA}
 
 
 def call(*arguments: object, cwd: Path, code: int = 0) -> subprocess.CompletedProcess[str]:
@@ -89,7 +91,7 @@ def test_evaluating_the_test_split_again_gives_the_runs_figures(work):
         *("evaluate", "run/bundle", "--images", "data/images"),
         *("--labels", "data/Data_Entry_2017.csv", "--report", "again", "--split", "test"),
         *("--closer-look", 0),
-        *("--master", "local[2]"),
+        *("--master", "local[2]"),  # as many parts as the run had: batches round alike
         cwd=work,
     )
     first = json.loads((work / "run/report/metrics.json").read_text())
@@ -112,7 +114,7 @@ def test_the_runs_report_has_its_tables_card_and_checklist(work):
 
 def test_resuming_a_finished_run_changes_nothing(work):
     before = (work / "run/bundle/weights.safetensors").read_bytes()
-    call("train", "--resume", "run", "--master", "local[2]", cwd=work)
+    call("train", "--resume", "run", "--master", ONE_CORE, cwd=work)
     assert (work / "run/bundle/weights.safetensors").read_bytes() == before
 
 
@@ -120,7 +122,7 @@ def test_ingest_counts_files_by_reason(tmp_path):
     broken = broken_files()
     write_dataset(tmp_path / "data", 5, PHANTOMS)
     write_files(tmp_path / "data/images/sub", {n: content for n, (content, _) in broken.items()})
-    arguments = ("ingest", "data/images", "--out", "table", "--master", "local[2]")
+    arguments = ("ingest", "data/images", "--out", "table", "--master", ONE_CORE)
     counts = json.loads(call(*arguments, cwd=tmp_path).stdout)
     reasons = [reason for _, reason in broken.values()]
     assert counts == {

@@ -13,6 +13,7 @@ import pytest
 from hilum.phantom import PhantomConfig, write_dataset
 from hilum.training import load_checkpoint, read_attempts
 from processes import left_of, shared_memory
+from quick_java import QUICK_JAVA
 
 pytestmark = [pytest.mark.slow, pytest.mark.spark]
 
@@ -26,7 +27,7 @@ def test_ctrl_c_leaves_checkpoints_to_go_on_from_and_no_half_model(tmp_path):
     write_dataset(tmp_path / "data", 60, PHANTOMS)
     temporary = tmp_path / "tmp"
     temporary.mkdir()
-    java = f"-XX:TieredStopAtLevel=1 -Djava.io.tmpdir={temporary}"
+    java = f"{QUICK_JAVA} -Djava.io.tmpdir={temporary}"
     shared = shared_memory()
     command = [str(HILUM), "run", "--images", "data/images", "--labels", "data/Data_Entry_2017.csv"]
     command += ["--out", "run", "--model", "timm:test_resnet", "--weights", "random"]

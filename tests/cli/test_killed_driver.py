@@ -13,6 +13,7 @@ import pytest
 from hilum.phantom import PhantomConfig, write_dataset
 from hilum.training import read_attempts
 from processes import left_of, processes_of
+from quick_java import QUICK_JAVA
 
 pytestmark = [pytest.mark.slow, pytest.mark.spark]
 
@@ -26,7 +27,7 @@ def test_a_run_whose_driver_was_killed_leaves_no_process_and_can_be_resumed(tmp_
     (tmp_path / "tmp").mkdir()
     environment = {
         **os.environ,
-        "JDK_JAVA_OPTIONS": "-XX:TieredStopAtLevel=1",
+        "JDK_JAVA_OPTIONS": QUICK_JAVA,
         "TMPDIR": str(tmp_path / "tmp"),
     }
     command = [str(HILUM), "run", "--images", "data/images", "--labels", "data/Data_Entry_2017.csv"]

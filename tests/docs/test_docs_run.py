@@ -15,6 +15,7 @@ import typer
 
 from hilum.cli.main import app
 from hilum.phantom import PhantomConfig, write_dataset
+from quick_java import QUICK_JAVA
 
 ROOT = Path(__file__).resolve().parents[2]
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").rglob("*.md"))]
@@ -70,8 +71,7 @@ def test_python_in_the_docs_runs(page: Path, phantoms: Path, tmp_path: Path) -> 
         (tmp_path / name).symlink_to(phantoms / name)
     script = tmp_path / f"{page.stem}.py"
     script.write_text(python_of(page), encoding="utf-8")
-    # Java's first compiler only, as in the tests' own session: a page is over before it pays.
-    environment = os.environ | {"JDK_JAVA_OPTIONS": "-XX:TieredStopAtLevel=1"}
+    environment = os.environ | {"JDK_JAVA_OPTIONS": QUICK_JAVA}
     done = subprocess.run(
         [sys.executable, script.name],
         cwd=tmp_path,

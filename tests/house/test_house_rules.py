@@ -17,6 +17,7 @@ from types import ModuleType
 import pytest
 
 import hilum
+from heavy_files import CPU_SECONDS
 
 ROOT = Path(__file__).resolve().parents[2]
 SOURCES = sorted((ROOT / "src").rglob("*.py"))
@@ -50,6 +51,11 @@ def test_no_file_is_a_grab_bag() -> None:
     names = [path.relative_to(ROOT) for path in [*SOURCES, *TESTS, *SCRIPTS]]
     words = {str(name): set(re.split(r"[/_.]", str(name))) for name in names}
     assert [name for name, parts in words.items() if parts & GRAB_BAGS] == []
+
+
+def test_files_that_start_first_are_there() -> None:
+    missing = [name for name in CPU_SECONDS if not (ROOT / "tests" / name).exists()]
+    assert missing == []
 
 
 def test_the_library_never_prints() -> None:

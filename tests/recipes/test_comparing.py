@@ -83,7 +83,8 @@ def test_prediction_files_of_the_same_models_give_the_same_comparison(spark, wor
     for name in ("first", "second"):
         bundle = str(work / name / "bundle")
         out = str(work / name / "report")
-        evaluate_bundle(spark, bundle, str(work / "images"), table, out, say=lambda line: None)
+        places = (str(work / "images"), table, out)
+        evaluate_bundle(spark, bundle, *places, closer_look=0, say=lambda line: None)
     files = [str(work / name / "report/predictions.csv") for name in ("first", "second")]
     again = compare_predictions(spark, *files, table, str(work / "again"), say=lambda line: None)
     for name, row in result.findings.items():
@@ -102,7 +103,7 @@ def test_an_evaluated_split_counts_patients_who_were_also_trained_on(spark, work
     places = (str(work / "images"), str(work / "Data_Entry_2017.csv"), str(work / "leak"))
     bundle = str(work / "first/bundle")
     with pytest.warns(UserWarning, match="more than one split"):
-        evaluate_bundle(spark, bundle, *places, split="test", say=lambda line: None)
+        evaluate_bundle(spark, bundle, *places, split="test", closer_look=0, say=lambda line: None)
     assert "Also in the training images" in (work / "leak/report.html").read_text()
 
 

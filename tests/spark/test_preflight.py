@@ -1,5 +1,6 @@
 """What would fail after an hour is refused before the first job, with the way out."""
 
+import os
 import subprocess
 import sys
 
@@ -16,6 +17,7 @@ from hilum.spark.failures import as_hilum_error
 from hilum.spark.preflight import make_run_directory, preflight
 from hilum.spark.versions import own_versions
 from hilum.training import train_worker
+from quick_java import QUICK_JAVA
 
 
 def test_a_good_session_and_directory_pass_and_keep_no_trace(spark, tmp_path):
@@ -89,6 +91,7 @@ def test_dynamic_allocation_is_refused(tmp_path):
         text=True,
         timeout=120,
         check=True,
+        env={**os.environ, "JDK_JAVA_OPTIONS": QUICK_JAVA},
     )
     assert "spark.dynamicAllocation.enabled must be false for training" in done.stdout
     assert "Hint: barrier stages need a fixed number of executors" in done.stdout

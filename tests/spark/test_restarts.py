@@ -19,6 +19,7 @@ from hilum.training import Attempt, Every, LocalLauncher, read_attempts, train_w
 from hilum.training.checkpoint import checkpointed_step
 from hilum.training.heartbeat import Heartbeat, read_heartbeats
 from processes import left_of, parent_of, processes_of, shared_memory
+from quick_java import QUICK_JAVA
 from training_cases import start_run, write_cache
 
 pytestmark = [pytest.mark.slow, pytest.mark.spark]
@@ -73,7 +74,7 @@ def driver(folder):
     """A session on local-cluster[2,1,512]; nothing may be left of it at the end."""
     temporary = folder / "tmp"
     temporary.mkdir()
-    java = {"JDK_JAVA_OPTIONS": f"-XX:TieredStopAtLevel=1 -Djava.io.tmpdir={temporary}"}
+    java = {"JDK_JAVA_OPTIONS": f"{QUICK_JAVA} -Djava.io.tmpdir={temporary}"}
     shared = shared_memory()
     with (folder / "driver.log").open("w") as log:
         process = subprocess.Popen(

@@ -11,13 +11,14 @@ import sys
 from hilum.errors import HilumError
 from hilum.spark import BarrierLauncher, local_session
 from hilum.training import RetryPolicy, launch_with_retries, train_worker
+from quick_java import QUICK_JAVA
 
 
 def main() -> None:
     logging.basicConfig(format="%(levelname)s %(message)s")
     answers = os.fdopen(os.dup(1), "w")
     os.dup2(2, 1)  # what Java prints is no answer
-    quick = {"spark.executor.extraJavaOptions": "-XX:TieredStopAtLevel=1"}
+    quick = {"spark.executor.extraJavaOptions": QUICK_JAVA}
     spark = local_session("local-cluster[2,1,512]", memory="512m", config=quick)
     for line in sys.stdin:
         job = json.loads(line)

@@ -12,6 +12,7 @@ import pytest
 from hilum.findings import FINDINGS
 from hilum.inference import load_bundle
 from hilum.phantom import PhantomConfig, write_dataset
+from quick_java import QUICK_JAVA
 
 EXAMPLES = Path(__file__).resolve().parents[2] / "examples"
 NUM_IMAGES = 40
@@ -57,8 +58,7 @@ def training(
 
 
 def run(name: str, *arguments: str | Path) -> str:
-    # Java's first compiler only: a short run never repays the second one.
-    environment = os.environ | {"JDK_JAVA_OPTIONS": "-XX:TieredStopAtLevel=1"}
+    environment = os.environ | {"JDK_JAVA_OPTIONS": QUICK_JAVA}
     done = subprocess.run(
         [sys.executable, str(EXAMPLES / name), *map(str, arguments)],
         capture_output=True,

@@ -5,11 +5,14 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
-from hilum.cli.options import Bundle, Glob, Images, Labels, Master, Out
+from hilum.cli.option_groups import with_options
+from hilum.cli.options import Bundle, Glob, Images, Labels, Out
+from hilum.cli.session_options import SessionOptions
 
 __all__ = ["calibrate"]
 
 
+@with_options(SessionOptions, "session")
 def calibrate(
     bundle: Bundle,
     images: Images,
@@ -32,7 +35,8 @@ def calibrate(
         typer.Option("--prevalence", help="With --miss-cost: share of images with a finding."),
     ] = None,
     glob: Glob = None,
-    master: Master = "local[*]",
+    *,
+    session: SessionOptions,
 ) -> None:
     """Fit calibration and thresholds of a model anew, as on a hospital's own labelled radiographs.
 
@@ -47,7 +51,6 @@ def calibrate(
     """
     from hilum.evaluation.operating import DEFAULT_RULES, LowestCost
     from hilum.recipes.run import calibrate_bundle
-    from hilum.spark import local_session
 
     if prevalence is not None and miss_cost is None:
         raise typer.BadParameter("--prevalence goes with --miss-cost")
@@ -55,7 +58,7 @@ def calibrate(
         () if miss_cost is None else (LowestCost(false_negative=miss_cost, prevalence=prevalence),)
     )
     console = Console(stderr=True)
-    spark = local_session(master)
+    spark = session.start()
     try:
         calibrate_bundle(
             spark,

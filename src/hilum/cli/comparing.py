@@ -9,7 +9,9 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from hilum.cli.options import Glob, Labels, Master, Out
+from hilum.cli.option_groups import with_options
+from hilum.cli.options import Glob, Labels, Out
+from hilum.cli.session_options import SessionOptions
 from hilum.errors import require
 
 if TYPE_CHECKING:
@@ -24,6 +26,7 @@ WIDE = 160
 _LEFT = ("run", "architecture")
 
 
+@with_options(SessionOptions, "session")
 def compare(
     a: Annotated[str, typer.Argument(metavar="A", help="Bundle, or predictions.csv.")],
     b: Annotated[str, typer.Argument(metavar="B", help="The other; above 0 speaks for it.")],
@@ -42,7 +45,8 @@ def compare(
     ] = "holm",
     seed: Annotated[int, typer.Option("--seed", min=0, help="Of the bootstrap.")] = 0,
     glob: Glob = None,
-    master: Master = "local[*]",
+    *,
+    session: SessionOptions,
 ) -> None:
     """Compare two models on the same images: is the difference of AUC more than chance?
 
@@ -57,7 +61,6 @@ def compare(
     """
     require(correction in CORRECTIONS, "--correction", " or ".join(CORRECTIONS), correction)
     from hilum.recipes.comparing import compare_bundles, compare_predictions, is_predictions
-    from hilum.spark import local_session
 
     from_files = is_predictions(a)
     require(from_files == is_predictions(b), "A and B", "two bundles or two CSV files", [a, b])
@@ -74,7 +77,7 @@ def compare(
         console.print(line, highlight=False, markup=False)
 
     options = {"correction": correction, "seed": seed, "say": say}
-    spark = local_session(master)
+    spark = session.start()
     try:
         if from_files:
             result = compare_predictions(spark, a, b, labels, out, **options)  # type: ignore[arg-type]  # checked above

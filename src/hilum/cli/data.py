@@ -6,11 +6,14 @@ from typing import Annotated
 
 import typer
 
-from hilum.cli.options import Glob, Master
+from hilum.cli.option_groups import with_options
+from hilum.cli.options import Glob
+from hilum.cli.session_options import SessionOptions
 
 __all__ = ["ingest"]
 
 
+@with_options(SessionOptions, "session")
 def ingest(
     path: Annotated[str, typer.Argument(metavar="DIR", help="File, directory or glob.")],
     out: Annotated[str, typer.Option("--out", help="Parquet table to write; must not exist.")],
@@ -21,7 +24,8 @@ def ingest(
         int, typer.Option("--size", min=0, help="Resize to SIZE x SIZE; 0 keeps each image's size.")
     ] = 0,
     glob: Glob = None,
-    master: Master = "local[*]",
+    *,
+    session: SessionOptions,
 ) -> None:
     """Decode radiographs once into a Parquet table; every refused file has its reason.
 
@@ -34,9 +38,8 @@ def ingest(
         hilum ingest "hdfs:///cxr/2019-*" --out hdfs:///tables/cxr --mode dropmalformed
     """
     from hilum.recipes.ingest import ingest as run_ingest
-    from hilum.spark import local_session
 
-    spark = local_session(master)
+    spark = session.start()
     try:
         report = run_ingest(
             spark,

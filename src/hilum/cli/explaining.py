@@ -5,7 +5,9 @@ from typing import TYPE_CHECKING, Annotated, cast
 
 import typer
 
-from hilum.cli.options import Bundle, Glob, Images, Labels, Master, Out
+from hilum.cli.option_groups import with_options
+from hilum.cli.options import Bundle, Glob, Images, Labels, Out
+from hilum.cli.session_options import SessionOptions
 from hilum.errors import require
 
 if TYPE_CHECKING:
@@ -97,6 +99,7 @@ def localise(
         typer.echo(f"report: {out}")
 
 
+@with_options(SessionOptions, "session")
 def robustness(
     bundle: Bundle,
     images: Images,
@@ -110,7 +113,8 @@ def robustness(
         int, typer.Option("--max-images", min=1, help="Draw at most so many; all are in memory.")
     ] = 500,
     glob: Glob = None,
-    master: Master = "local[*]",
+    *,
+    session: SessionOptions,
 ) -> None:
     """Measure how AUC falls under noise, blur, contrast, rotation, crop, JPEG, and less resolution.
 
@@ -121,9 +125,8 @@ def robustness(
         hilum robustness runs/first/bundle --images xrays/ --labels labels.csv --out robust
     """
     from hilum.recipes.robustness import robustness_of_bundle
-    from hilum.spark import local_session
 
-    spark = local_session(master)
+    spark = session.start()
     try:
         measured = robustness_of_bundle(
             spark,

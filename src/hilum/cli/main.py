@@ -19,6 +19,7 @@ from hilum.cli import (
     explaining,
     exporting,
     networks,
+    packing,
     runs,
     schedules,
     scoring,
@@ -75,6 +76,7 @@ app.command("info")(scoring.info)
 app.command("network")(networks.network)
 app.command("networks")(networks.networks)
 app.command("export")(exporting.export)
+app.command("pack")(packing.pack)
 
 
 def main() -> None:

@@ -13,7 +13,9 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from hilum.cli.options import Bundle, CloserLook, Glob, Images, Labels, Master
+from hilum.cli.option_groups import with_options
+from hilum.cli.options import Bundle, CloserLook, Glob, Images, Labels
+from hilum.cli.session_options import SessionOptions
 from hilum.errors import InvalidValueError, RejectedImageError, require
 
 if TYPE_CHECKING:
@@ -27,6 +29,7 @@ BAR_CELLS = 24
 FORMATS = ("table", "json", "csv")
 
 
+@with_options(SessionOptions, "session")
 def evaluate(
     bundle: Bundle,
     images: Images,
@@ -53,7 +56,8 @@ def evaluate(
         ),
     ] = None,
     glob: Glob = None,
-    master: Master = "local[*]",
+    *,
+    session: SessionOptions,
 ) -> None:
     """Evaluate a model on labelled radiographs and write the report.
 
@@ -68,10 +72,9 @@ def evaluate(
     """
     from hilum.recipes.references import References
     from hilum.recipes.run import evaluate_bundle
-    from hilum.spark import local_session
 
     console = Console(stderr=True)
-    spark = local_session(master)
+    spark = session.start()
     try:
         evaluation = evaluate_bundle(
             spark,

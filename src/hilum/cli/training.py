@@ -5,18 +5,19 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from rich.console import Console
 
+from hilum.cli.option_groups import with_options
 from hilum.cli.options import (
     CloserLook,
     Glob,
     Images,
     Labels,
-    Master,
     Out,
     Split,
     SplitBy,
     SplitList,
 )
-from hilum.cli.training_options import TrainingOptions, with_training_options
+from hilum.cli.session_options import SessionOptions
+from hilum.cli.training_options import TrainingOptions
 from hilum.errors import InvalidValueError, require
 
 if TYPE_CHECKING:
@@ -26,9 +27,11 @@ if TYPE_CHECKING:
 __all__ = ["run", "train"]
 
 
-@with_training_options
+@with_options(TrainingOptions, "training")
+@with_options(SessionOptions, "session")
 def run(
     *,
+    session: SessionOptions,
     images: Images,
     labels: Labels,
     out: Out,
@@ -37,7 +40,6 @@ def run(
     split_list: SplitList = None,
     closer_look: CloserLook = 100,
     glob: Glob = None,
-    master: Master = "local[*]",
     training: TrainingOptions,
 ) -> None:
     """The whole chain: read, split by patient, cache, train, calibrate, evaluate, report.
@@ -52,12 +54,11 @@ def run(
         hilum run --images s3a://cxr/png --labels labels.csv --out /shared/run --master spark://h:7077
     """
     from hilum.recipes import run as recipe
-    from hilum.spark import local_session
 
     console = Console(stderr=True)
     rule = _rule(split, split_by, split_list, training.seed)
     estimator = _estimator(training)
-    spark = local_session(master)
+    spark = session.start()
     try:
         result = recipe.run(
             spark,
@@ -78,9 +79,11 @@ def run(
     typer.echo(f"report: {result.report_directory}/report.html")
 
 
-@with_training_options
+@with_options(TrainingOptions, "training")
+@with_options(SessionOptions, "session")
 def train(
     *,
+    session: SessionOptions,
     data: Annotated[
         str | None, typer.Option("--data", help="Table that `hilum ingest` wrote.")
     ] = None,
@@ -92,7 +95,6 @@ def train(
     split: Split = "0.7,0.1,0.2",
     split_by: SplitBy = "patient",
     split_list: SplitList = None,
-    master: Master = "local[*]",
     training: TrainingOptions,
 ) -> None:
     """Train on an ingested table; writes OUT/bundle, OUT/history.json and checkpoints.
@@ -119,12 +121,11 @@ def train(
     )
     from hilum.recipes import run as recipe
     from hilum.recipes.data import label_and_split
-    from hilum.spark import local_session
 
     console = Console(stderr=True)
     rule = _rule(split, split_by, split_list, training.seed)
     estimator = _estimator(training)
-    spark = local_session(master)
+    spark = session.start()
     try:
         if resume is not None:
             out = resume

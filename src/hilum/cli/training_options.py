@@ -4,10 +4,7 @@ Each field is an option and stands for one parameter of `NNEstimator`, with the 
 is left at its default is not passed on, so that the estimator knows what was asked for.
 """
 
-import inspect
-from collections.abc import Callable
 from dataclasses import dataclass, field, fields
-from functools import wraps
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -17,7 +14,7 @@ from hilum.cli.options import Epochs, ImageSize, Model, Ranks, Seed, Weights
 if TYPE_CHECKING:
     from hilum.training import RetryPolicy
 
-__all__ = ["TrainingOptions", "with_training_options"]
+__all__ = ["TrainingOptions"]
 
 NETWORK, LEARNING, LOSS = "Network", "Learning", "Loss"
 ENDING, WRITING, MACHINE = "End of the run", "What is written", "Machines"
@@ -270,29 +267,3 @@ _OTHER_NAMES = {
 def _param_name(option: str) -> str:
     first, *rest = option.split("_")
     return _OTHER_NAMES.get(option, first + "".join(word.capitalize() for word in rest))
-
-
-def with_training_options(command: Callable[..., None]) -> Callable[..., None]:
-    """Give a command all options of `TrainingOptions`; it takes them as its argument `training`."""
-    own = [p for p in inspect.signature(command).parameters.values() if p.name != "training"]
-    names = {option.name for option in fields(TrainingOptions)}
-
-    @wraps(command)
-    def typed(**arguments: Any) -> None:
-        given = {name: value for name, value in arguments.items() if name in names}
-        rest = {name: value for name, value in arguments.items() if name not in names}
-        command(**rest, training=TrainingOptions(**given))
-
-    defaults = TrainingOptions()
-    shared = [
-        inspect.Parameter(
-            option.name,
-            inspect.Parameter.KEYWORD_ONLY,
-            default=getattr(defaults, option.name),
-            annotation=option.type,
-        )
-        for option in fields(TrainingOptions)
-    ]
-    keyword = [p.replace(kind=inspect.Parameter.KEYWORD_ONLY) for p in own]
-    typed.__signature__ = inspect.Signature([*keyword, *shared])  # type: ignore[attr-defined]
-    return typed

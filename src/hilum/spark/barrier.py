@@ -25,13 +25,16 @@ from hilum.errors import InvalidValueError, RankLostError
 from hilum.spark.failures import as_hilum_error
 from hilum.spark.versions import Versions, check_versions, own_versions
 from hilum.training.launch import CAUSE_FIRST_S, Watch, Worker, run_rank
-from hilum.training.world import World, serve_rendezvous
+from hilum.training.world import World, meeting_address, serve_rendezvous
 
 __all__ = ["BarrierLauncher", "ExecutorLayout", "check_slots", "executor_layout"]
 
 _RESULT_DDL = "rank int, result string"
 REGISTER_WITHIN_S = 30.0
 LOOK_EVERY_S = 0.2
+SETTLED_S = 2.0
+# Counted once a session: one that is lost later still belongs to it, and is waited for.
+COUNTED = "spark.hilum.countedExecutors"
 TASKS_END_WITHIN_S = 15.0
 WORKER_ENDS_WITHIN_S = 1.0
 
@@ -55,9 +58,9 @@ def executor_layout(spark: SparkSession) -> ExecutorLayout:
         return ExecutorLayout(int(match.group(1)), int(match.group(2)), True)
     cores = int(_setting(spark, "spark.executor.cores", "0"))
     executors = int(_setting(spark, "spark.executor.instances", "0"))
+    if executors == 0:  # a standalone master gives what its workers have
+        executors = int(_setting(spark, COUNTED, "0")) or _settled_executors(spark)
     slots = _task_slots(spark)
-    if executors == 0 and cores > 0 and slots:
-        executors = max(1, slots // cores)
     if executors == 0:
         raise InvalidValueError(
             f"numRanks must be given where Spark does not say how many executors it has "
@@ -82,8 +85,17 @@ def check_slots(spark: SparkSession, num_ranks: int) -> None:
             "Hint: barrier stages need a fixed number of executors (SPARK-24942); reading and "
             "prediction may run in another session that has it on."
         )
-    patience_s = REGISTER_WITHIN_S if num_ranks <= _promised_slots(spark) else 0.0
-    slots = _available(spark, num_ranks, patience_s)
+    executors, promised = _promised(spark)
+    patience_s = REGISTER_WITHIN_S if num_ranks <= promised else 0.0
+    one_each = num_ranks <= executors
+    slots = _available(spark, num_ranks, patience_s, one_each=one_each)
+    if slots < num_ranks and one_each:
+        raise InvalidValueError(
+            f"numRanks must be at most the number of executors. Got {num_ranks}; the cluster gave "
+            f"{slots} of the {executors} executors that were asked for. Hint: ask for smaller ones "
+            "(spark.executor.memory, spark.executor.memoryOverhead, spark.executor.cores), wait "
+            "until others have left, or set numRanks."
+        )
     if slots < num_ranks:
         raise InvalidValueError(
             f"numRanks must be at most the number of task slots. Got {num_ranks} for {slots}. "
@@ -193,13 +205,13 @@ def _run_task(
     rank = order.index(own)
     host = executors[own].rsplit(":", 1)[0]
     check_versions(versions, host)
+    hosts = [executors[task].rsplit(":", 1)[0] for task in order]
     store, rendezvous = None, ""
     if len(executors) > 1:
         if rank == 0:
-            store, rendezvous = serve_rendezvous(host)
+            store, rendezvous = serve_rendezvous(meeting_address(host, hosts))
         messages = [json.loads(text) for text in context.allGather(json.dumps(rendezvous))]
         rendezvous = next(filter(None, messages))
-    hosts = [executors[task].rsplit(":", 1)[0] for task in order]
     world = World(
         rank=rank,
         num_ranks=len(executors),
@@ -243,14 +255,14 @@ def _available(
         time.sleep(LOOK_EVERY_S)
 
 
-def _promised_slots(spark: SparkSession) -> int:
-    """Task slots once all executors of the settings are there."""
+def _promised(spark: SparkSession) -> tuple[int, int]:
+    """Executors and task slots once all executors of the settings are there."""
     try:
         layout = executor_layout(spark)
     except InvalidValueError:
-        return 0  # Spark does not say; what is there now is all we know
+        return 0, 0  # Spark does not say; what is there now is all we know
     cpus = int(_setting(spark, "spark.task.cpus", "1"))
-    return layout.num_executors * (layout.cores_per_executor // cpus)
+    return layout.num_executors, layout.num_executors * (layout.cores_per_executor // cpus)
 
 
 def _executors(spark: SparkSession) -> int:
@@ -258,6 +270,21 @@ def _executors(spark: SparkSession) -> int:
     known = len(cast(Any, spark)._jsc.sc().statusTracker().getExecutorInfos())
     in_driver = re.match(r"local(\[|$)", _setting(spark, "spark.master", ""))
     return known if in_driver else known - 1
+
+
+def _settled_executors(spark: SparkSession) -> int:
+    """Executors that came by themselves, once no more come; 0 where none does or nobody tells."""
+    if getattr(spark, "_jsc", None) is None:
+        return 0
+    deadline = time.monotonic() + REGISTER_WITHIN_S
+    found, since = _executors(spark), time.monotonic()
+    while time.monotonic() < deadline and not (found and time.monotonic() - since > SETTLED_S):
+        time.sleep(LOOK_EVERY_S)
+        if (now := _executors(spark)) != found:
+            found, since = now, time.monotonic()
+    if found:
+        spark.conf.set(COUNTED, str(found))
+    return found
 
 
 def _await_tasks(spark: SparkSession) -> None:

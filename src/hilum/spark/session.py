@@ -23,6 +23,7 @@ import pyspark
 from pyspark.sql import SparkSession
 
 from hilum.errors import InvalidValueError, MissingDependencyError, require
+from hilum.spark.cluster_settings import cluster_defaults, environment_settings, given_settings
 
 __all__ = ["check_java", "local_session"]
 
@@ -42,29 +43,34 @@ def local_session(
     app_name: str = "hilum",
     memory: str = "4g",
     config: Mapping[str, str] | None = None,
+    environment: str | None = None,
 ) -> SparkSession:
     """Start Spark on this machine, or return the session that already runs here.
 
     Args:
         master: "local[4]" (threads of one process), "local-cluster[2,1,2048]" (separate executors:
             how many, cores of each, MiB of each), or the address of a cluster ("spark://host:7077",
-            "yarn", "k8s://..."), for which nothing about hosts or executors is set.
+            "yarn", "k8s://..."), for which nothing about hosts is set, and about executors what
+            `cluster_defaults` says, unless spark-defaults.conf or spark-submit set it.
         app_name: shown in Spark's own lists.
         memory: upper limit of the driver's Java heap; with "local[...]" that is all the Java there
             is. Python workers, where images are decoded and models run, are not counted.
         config: Spark settings, which win over the defaults here. Java options are appended.
+        environment: what `hilum pack` wrote, for executors of a cluster that have no Hilum: with a
+            .tar.gz they run the interpreter and the packages in it, with a .zip Hilum's code only.
 
     Executors run this interpreter unless PYSPARK_PYTHON says otherwise. Stop with `.stop()`; a
     later session in the same process keeps the first one's Java heap and log settings.
 
     Raises:
         MissingDependencyError: no Java, or one older than 17.
-        InvalidValueError: `master` is not one Spark knows, or a session with another master or
-            another value of a key in `config` is running.
+        InvalidValueError: `master` is not one Spark knows, `environment` is no packed one, or a
+            session with another master or another value of a key in `config` is running.
     """
     known = any(form.fullmatch(master) for form in (_LOCAL, _LOCAL_CLUSTER, _REMOTE))
     require(known, "master", "local[N], local-cluster[N,CORES,MIB] or a cluster's address", master)
-    wanted = dict(config or {})
+    shipped, variables = environment_settings(environment, master) if environment else ({}, {})
+    wanted = shipped | dict(config or {})
     running = SparkSession.getActiveSession()
     if running is not None:
         return _same(running, {"spark.master": master} | wanted)
@@ -77,7 +83,7 @@ def local_session(
     builder = SparkSession.builder.master(master).appName(app_name)
     for key, value in settings.items():
         builder = builder.config(key, value)
-    with _environment(_launch_environment(master, scratch)):
+    with _environment(_launch_environment(master, scratch) | variables):
         session = builder.getOrCreate()
     atexit.register(_stop_at_exit, session)  # exit hooks run last one first
     logger.info("session started master=%s spark=%s", master, session.version)
@@ -164,7 +170,12 @@ def _defaults(memory: str) -> dict[str, str]:
 def _placement(master: str) -> dict[str, str]:
     """Hosts, memory and parallelism: ours to say only where the executors are on this machine."""
     if _REMOTE.fullmatch(master):
-        return {}
+        given = given_settings()
+        always = "spark.dynamicAllocation.enabled"  # what the cluster's owner set is for other jobs
+        defaults = cluster_defaults(master)
+        return {
+            name: text for name, text in defaults.items() if name == always or name not in given
+        }
     settings = {"spark.driver.host": _LOOPBACK, "spark.driver.bindAddress": _LOOPBACK}
     cluster = _LOCAL_CLUSTER.fullmatch(master)
     if cluster is not None:

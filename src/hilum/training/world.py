@@ -7,7 +7,7 @@ runs in a notebook, in a test and on a cluster.
 import os
 import socket
 import struct
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
@@ -18,7 +18,14 @@ from torch import Tensor
 
 from hilum.errors import require
 
-__all__ = ["World", "all_reduce_sum", "gather_rows", "process_group", "serve_rendezvous"]
+__all__ = [
+    "World",
+    "all_reduce_sum",
+    "gather_rows",
+    "meeting_address",
+    "process_group",
+    "serve_rendezvous",
+]
 
 TIMEOUT = timedelta(minutes=10)
 
@@ -52,6 +59,21 @@ class World:
     def is_leader(self) -> bool:
         """Whether this is rank 0, which writes history and checkpoints."""
         return self.rank == 0
+
+
+def meeting_address(own: str, hosts: Iterable[str]) -> str:
+    """Where the other ranks' hosts find this one: its name, unless that is its own loopback here.
+
+    Debian's installer gives a host's own name the address 127.0.1.1. Then it is the address from
+    which another of the hosts is reached.
+    """
+    if not _resolve(own).startswith("127."):
+        return own
+    for host in hosts:
+        address = _address_towards(host)
+        if host != own and address is not None and not address.startswith("127."):
+            return address
+    return own
 
 
 def serve_rendezvous(host: str) -> tuple[dist.TCPStore, str]:
@@ -119,18 +141,33 @@ def gather_rows(rows: Tensor, sizes: list[int], world: World) -> Tensor:
     return torch.cat([part[:size] for part, size in zip(parts, sizes, strict=True)])
 
 
+def _resolve(host: str) -> str:
+    try:
+        return socket.gethostbyname(host)
+    except OSError:
+        return ""  # the store will say what is wrong with it
+
+
+def _address_towards(host: str) -> str | None:
+    """This machine's address on the way to a host; None where there is no way."""
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
+        try:
+            probe.connect((host, 9))  # UDP: routes, sends nothing
+        except OSError:
+            return None
+        return str(probe.getsockname()[0])
+
+
 def _interface_towards(host: str) -> str | None:
     """Name of the network interface whose address is used to reach a host (Linux), else None."""
     try:
         import fcntl
     except ImportError:  # not Linux or macOS: gloo must guess
         return None
+    own_address = _address_towards(host)
+    if own_address is None:
+        return None
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
-        try:
-            probe.connect((host, 9))  # UDP: routes, sends nothing
-        except OSError:
-            return None
-        own_address = probe.getsockname()[0]
         for _, name in socket.if_nameindex():
             request = struct.pack("256s", name.encode()[:15])
             try:
