@@ -10,10 +10,11 @@ import os
 import re
 import uuid
 from collections.abc import Iterable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, cast
 
-import fsspec
+from hilum.storage.locating import locate
 
 __all__ = [
     "copy_to_disk",
@@ -57,26 +58,26 @@ def local_path(url: str) -> Path | None:
 
 def exists(url: str) -> bool:
     """Whether a file or directory is there."""
-    filesystem, path = fsspec.core.url_to_fs(url)
+    filesystem, path = locate(url)
     return bool(filesystem.exists(path))
 
 
 def make_directory(url: str) -> None:
     """Create a directory and its parents; one that exists is fine."""
-    filesystem, path = fsspec.core.url_to_fs(url)
+    filesystem, path = locate(url)
     filesystem.makedirs(path, exist_ok=True)
 
 
 def delete_tree(url: str) -> None:
     """Delete a directory and all below it, or nothing if it is not there."""
-    filesystem, path = fsspec.core.url_to_fs(url)
+    filesystem, path = locate(url)
     if filesystem.exists(path):
         filesystem.rm(path, recursive=True)
 
 
 def list_names(url: str) -> list[str]:
     """Base names of what lies directly in a directory, sorted; empty if it is not there."""
-    filesystem, path = fsspec.core.url_to_fs(url)
+    filesystem, path = locate(url)
     if not filesystem.exists(path):
         return []
     return sorted(str(entry).rstrip("/").rsplit("/", 1)[-1] for entry in filesystem.ls(path, False))
@@ -84,7 +85,7 @@ def list_names(url: str) -> list[str]:
 
 def modified_s(url: str) -> float | None:
     """Unix time of a file's last change; None where it is not there or its storage keeps none."""
-    filesystem, path = fsspec.core.url_to_fs(url)
+    filesystem, path = locate(url)
     try:
         return float(filesystem.modified(path).timestamp())
     except (OSError, NotImplementedError):
@@ -93,13 +94,13 @@ def modified_s(url: str) -> float | None:
 
 def read_bytes(url: str) -> bytes:
     """Read a whole file."""
-    filesystem, path = fsspec.core.url_to_fs(url)
+    filesystem, path = locate(url)
     return cast(bytes, filesystem.cat_file(path))
 
 
 def read_range(url: str, start: int, end: int) -> bytes:
     """Read bytes `start` to `end` (exclusive) of a file; fewer where it ends before."""
-    filesystem, path = fsspec.core.url_to_fs(url)
+    filesystem, path = locate(url)
     return cast(bytes, filesystem.cat_file(path, start=start, end=end))
 
 
@@ -108,7 +109,7 @@ def copy_to_disk(url: str, path: Path) -> str:
 
     Written beside and renamed in place, so that whoever sees `path` sees all of it.
     """
-    filesystem, remote = fsspec.core.url_to_fs(url)
+    filesystem, remote = locate(url)
     path.parent.mkdir(parents=True, exist_ok=True)
     beside = path.with_name(f".{path.name}.{uuid.uuid4().hex}")
     digest = hashlib.sha256()
@@ -126,8 +127,8 @@ def copy_to_disk(url: str, path: Path) -> str:
 def write_bytes(url: str, data: bytes | memoryview) -> None:
     """Write a file so that readers see all of it or the old one.
 
-    On disks: written beside, synced, renamed in place. Object stores make a put visible at once
-    and whole by themselves; other file systems rename.
+    On disks: written beside, synced, renamed in place; HDFS renames over the old file in one step.
+    Object stores make a put visible at once and whole by themselves.
     """
     write_pieces(url, [data])
 
@@ -137,21 +138,29 @@ def write_pieces(url: str, pieces: Iterable[bytes | memoryview]) -> str:
 
     On disks the pieces are neither joined nor copied, and other threads run meanwhile.
     """
-    filesystem, path = fsspec.core.url_to_fs(url)
-    filesystem.makedirs(path.rsplit("/", 1)[0], exist_ok=True)
+    filesystem, path = locate(url)
     local = local_path(url)
     if local is not None:
+        local.parent.mkdir(parents=True, exist_ok=True)
         return _write_to_disk(local, pieces)
     data = b"".join(pieces)
     if "hdfs" in str(filesystem.protocol):
-        beside_name = f"{path}.{uuid.uuid4().hex}"
-        filesystem.pipe_file(beside_name, data)
-        if filesystem.exists(path):
-            filesystem.rm(path)
-        filesystem.mv(beside_name, path)
-    else:
+        beside_name = f"{path}.{uuid.uuid4().hex}"  # HDFS makes the directories above it
+        try:
+            filesystem.pipe_file(beside_name, data)
+            filesystem.mv(beside_name, path)
+        except BaseException:
+            _forget(filesystem, beside_name)
+            raise
+    else:  # a put to an object store is seen whole; it needs no directory and makes no bucket
         filesystem.pipe_file(path, data)
     return sha256_of(data)
+
+
+def _forget(filesystem: Any, path: str) -> None:
+    """Delete what a failed write left; a storage that fails once more must not hide the cause."""
+    with suppress(OSError):
+        filesystem.rm(path)
 
 
 def _write_to_disk(path: Path, pieces: Iterable[bytes | memoryview]) -> str:
