@@ -1,5 +1,5 @@
 # `make demo` and `make test` do all the set-up a fresh machine needs; see README.md.
-.PHONY: setup demo test classes check format pin docs clean
+.PHONY: setup demo test test-clusters classes check format pin docs clean
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
@@ -22,6 +22,10 @@ $(CLASSES): $(STAMP)
 
 test: setup $(CLASSES)
 	@$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
+
+# Standalone workers and hosts of their own (root, iproute2), which `make test` leaves out.
+test-clusters: setup $(CLASSES)
+	@HILUM_CLUSTER_TESTS=1 $(BIN)/python -m pytest tests/clusters -p no:randomly
 
 check: setup
 	@$(BIN)/ruff format --check .

@@ -44,6 +44,8 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         for fixture, marker in (("spark", "spark"), ("real_data", "real")):
             if fixture in fixtures:
                 item.add_marker(marker)
+        if "cluster" in item.keywords and not os.environ.get("HILUM_CLUSTER_TESTS"):
+            item.add_marker(pytest.mark.skip(reason="`make test-clusters` runs it"))
     items.sort(key=lambda item: -seconds_of(item.nodeid))
 
 

@@ -14,7 +14,7 @@ from hilum.packing import pack
 from hilum.spark.cluster_settings import PACKED_PYTHON
 from yarn import yarn
 
-pytestmark = [pytest.mark.slow, pytest.mark.spark, pytest.mark.cluster]
+pytestmark = [pytest.mark.slow, pytest.mark.spark]
 
 # Here every host is this one: no need to upload 400 MB of jars for every session.
 SPARK = Path(pyspark.__file__).parent

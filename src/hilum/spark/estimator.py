@@ -160,9 +160,7 @@ class NNEstimator(Estimator[NNModel], TrainParams, MLReadable["NNEstimator"], ML
             split,
             hint='split_by_patient(data, {"train": 0.7, "valid": 0.1, "test": 0.2}) adds one',
         )
-        settings = self.settings()
-        settings = replace(settings, run_directory=fresh_run_directory(settings.run_directory))
-        fitted = fit_run(dataset, self.columns(split), settings)
+        fitted = fit_run(dataset, self.columns(split), _with_fresh_run(self.settings()))
         model = NNModel(fitted.bundle, fitted.history)._resetUid(self.uid)
         return self._copyValues(model)
 
@@ -205,7 +203,7 @@ class NNEstimator(Estimator[NNModel], TrainParams, MLReadable["NNEstimator"], ML
         draft = settings.draft
         network = create_model(draft.blueprint, draft.num_outputs, dropout=draft.dropout)
         settings = replace(settings, draft=replace(draft, rows=plan.tried(network, draft.loss)))
-        fitted = fit_run(dataset, columns, settings)
+        fitted = fit_run(dataset, columns, _with_fresh_run(settings))
         model = NNModel(fitted.bundle, fitted.history)._resetUid(self.uid)
         return self._copyValues(model)
 
@@ -263,3 +261,7 @@ class NNEstimator(Estimator[NNModel], TrainParams, MLReadable["NNEstimator"], ML
         }
         check_values(value)
         return value, {param.name for param in self.params if self.isSet(param)}
+
+
+def _with_fresh_run(settings: FitSettings) -> FitSettings:
+    return replace(settings, run_directory=fresh_run_directory(settings.run_directory))
