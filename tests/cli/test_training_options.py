@@ -14,6 +14,12 @@ from hilum.spark import NNEstimator
 NOT_TYPED = {"featuresCol", "labelCol", "splitCol", "predictionCol", "errorCol", "oodScoreCol"} | {
     "predictedFindingsCol",
     "predictBatchSize",
+    "featuresCols",
+    "labelCols",
+    "weightCol",
+    "head",
+    "inputShapes",
+    "encoders",
     "findings",
     "preprocessing",
     "runDir",

@@ -3,6 +3,7 @@
 import threading
 import time
 import uuid
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
@@ -96,11 +97,12 @@ def test_a_data_node_that_comes_back_is_waited_for(conf):
     url = conf.url("outage", "file")
     storage.write_bytes(url, b"before")
     conf.datanode.kill()
-    back = threading.Timer(1.0, conf.datanode.start)
-    back.start()
-    storage.write_bytes(url, b"after")
+    with ThreadPoolExecutor(1) as writer:
+        written = writer.submit(storage.write_bytes, url, b"after")
+        time.sleep(1.0)
+        conf.datanode.start()  # here, as a daemon dies with the thread that started it
+        written.result()
     assert storage.read_bytes(url) == b"after"
-    back.join()
     assert storage.list_names(conf.url("outage")) == ["file"]
 
 

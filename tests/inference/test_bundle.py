@@ -127,8 +127,8 @@ def test_thresholds_of_other_findings_are_refused(bundle):
 
 
 def test_a_newer_format_is_refused_with_the_way_out(saved):
-    edit_manifest(saved, format_version=2)
-    with pytest.raises(InvalidValueError, match=r"version 2.*upgrade"):
+    edit_manifest(saved, format_version=3)
+    with pytest.raises(InvalidValueError, match=r"version 3.*upgrade"):
         load_bundle(str(saved))
 
 

@@ -152,7 +152,10 @@ def write_pieces(url: str, pieces: Iterable[bytes | memoryview]) -> str:
         except BaseException:
             _forget(filesystem, beside_name)
             raise
-    else:  # a put to an object store is seen whole; it needs no directory and makes no bucket
+    else:
+        # A put to an object store is seen whole; it needs no directory and makes no bucket.
+        if "s3" not in filesystem.protocol:
+            filesystem.makedirs(path.rsplit("/", 1)[0], exist_ok=True)
         filesystem.pipe_file(path, data)
     return sha256_of(data)
 
