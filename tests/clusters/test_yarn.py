@@ -77,6 +77,7 @@ def test_two_ranks_in_two_containers_train_and_predict(session, folder):
     assert answer["ranks"] == 2
 
 
+@pytest.mark.cluster
 def test_a_submitted_script_trains_with_its_driver_in_a_container_too(hadoop, folder, packed):
     images = write_images(folder / "submitted")
     answer = folder / "answer.json"

@@ -7,7 +7,7 @@ A stage's parameters are plain text and numbers, so that they are saved and copi
 import json
 import math
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from pyspark.ml.param import Param, Params
@@ -86,9 +86,10 @@ def chain_of(text: Any) -> Chain:
 
 def to_shapes_text(value: Any) -> str:
     """Return shapes by column as JSON text."""
-    text = value if isinstance(value, str) else json.dumps({k: list(v) for k, v in value.items()})
-    shapes_of(text)
-    return text
+    if isinstance(value, Mapping):
+        value = json.dumps({column: list(shape) for column, shape in value.items()})
+    shapes_of(value)
+    return str(value)
 
 
 def shapes_of(text: str) -> dict[str, tuple[int, ...]]:
@@ -103,7 +104,7 @@ def shapes_of(text: str) -> dict[str, tuple[int, ...]]:
 
 def to_encoders_text(value: Any) -> str:
     """Return encoders by column as JSON text."""
-    if not isinstance(value, str):
+    if isinstance(value, Mapping):
         value = json.dumps({column: encoder.to_json() for column, encoder in value.items()})
     encoders_of(value)
     return str(value)
