@@ -11,7 +11,6 @@ import pytest
 
 from heavy_files import seconds_of
 from quick_java import QUICK_JAVA
-from warm_python import WARM_PYTHON
 
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession
@@ -54,7 +53,7 @@ def spark() -> Iterator["SparkSession"]:
     """The one session of the test run: two cores, two shuffle partitions, no UI."""
     from hilum.spark import local_session  # here, so that pure tests need no Spark
 
-    options = WARM_PYTHON | {"spark.driver.extraJavaOptions": QUICK_JAVA}
+    options = {"spark.driver.extraJavaOptions": QUICK_JAVA}
     session = local_session("local[2]", app_name="hilum-tests", memory="1g", config=options)
     yield session
     session.stop()

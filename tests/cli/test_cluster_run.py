@@ -1,9 +1,7 @@
-"""The main job through the installed command, on separate executors, as a user runs it."""
+"""The main job as a command, on separate executors, as a user runs it."""
 
 import json
-import os
 import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -11,26 +9,16 @@ import pytest
 from hilum.findings import FINDINGS
 from hilum.phantom import PhantomConfig, write_dataset
 from image_files import broken_files, write_files
-from quick_java import QUICK_JAVA
+from warm_command import run_hilum
 
 pytestmark = [pytest.mark.slow, pytest.mark.spark]
 
-HILUM = Path(sys.executable).with_name("hilum")
 PHANTOMS = PhantomConfig(size_px=64, seed=1, prevalence_scale=4.0, prevalence_floor=0.1)
 ONE_CORE = "local[1]"  # a Python worker less to import torch, for each stage
-JAVA = {"JDK_JAVA_OPTIONS": QUICK_JAVA}
 
 
 def call(*arguments: object, cwd: Path, code: int = 0) -> subprocess.CompletedProcess[str]:
-    done = subprocess.run(
-        [str(HILUM), *map(str, arguments)],
-        capture_output=True,
-        text=True,
-        cwd=cwd,
-        env={**os.environ, **JAVA},
-        timeout=900,
-        check=False,
-    )
+    done = run_hilum(*arguments, cwd=cwd)
     assert done.returncode == code, done.stderr[-4000:]
     assert "Traceback" not in done.stderr
     return done

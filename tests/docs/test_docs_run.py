@@ -1,11 +1,12 @@
 """The documentation is true: its Python runs, its links lead somewhere, its commands exist."""
 
+import json
 import os
 import re
 import shlex
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,10 +20,11 @@ from quick_java import QUICK_JAVA
 
 ROOT = Path(__file__).resolve().parents[2]
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").rglob("*.md"))]
+READER = ROOT / "tests" / "support" / "page_reader.py"
 FENCE = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+SESSION = re.compile(r'\blocal_session\((?:"([^"]+)")?')
 LINK = re.compile(r"(?<!!)\[[^\]]*\]\(([^)\s]+)\)|!\[[^\]]*\]\(([^)\s]+)\)")
 NUM_PHANTOMS = 48
-TIMEOUT_S = 600  # against a hang, not a measure
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,46 +45,6 @@ def blocks(page: Path) -> list[Block]:
     ]
 
 
-def python_pages() -> list[Path]:
-    """Pages that hold Python."""
-    return [page for page in PAGES if any(block.language == "python" for block in blocks(page))]
-
-
-@pytest.fixture(scope="module")
-def phantoms(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """What the pages call xrays/ and Data_Entry_2017.csv, small."""
-    folder = tmp_path_factory.mktemp("docs")
-    config = PhantomConfig(size_px=64, seed=1, prevalence_floor=0.3)
-    write_dataset(folder, NUM_PHANTOMS, config)
-    (folder / "images").rename(folder / "xrays")
-    return folder
-
-
-@pytest.mark.spark
-@pytest.mark.slow
-@pytest.mark.parametrize("page", python_pages(), ids=lambda page: page.name)
-def test_python_in_the_docs_runs(page: Path, phantoms: Path, tmp_path: Path) -> None:
-    """Blocks run in order as one script, in a fresh interpreter and a folder with a small data set.
-
-    Not in this process: relative paths are those of the folder that Java was started in, and a page
-    may start and stop a session of its own, as a reader would.
-    """
-    for name in ("xrays", "Data_Entry_2017.csv"):
-        (tmp_path / name).symlink_to(phantoms / name)
-    script = tmp_path / f"{page.stem}.py"
-    script.write_text(python_of(page), encoding="utf-8")
-    environment = os.environ | {"JDK_JAVA_OPTIONS": QUICK_JAVA}
-    done = subprocess.run(
-        [sys.executable, script.name],
-        cwd=tmp_path,
-        env=environment,
-        capture_output=True,
-        text=True,
-        timeout=TIMEOUT_S,
-    )
-    assert done.returncode == 0, f"{page.name}, lines as in the page:\n{done.stderr[-4000:]}"
-
-
 def python_of(page: Path) -> str:
     """The page's Python; every line keeps its number, so that a traceback names the page's own."""
     lines = [""] * page.read_text(encoding="utf-8").count("\n")
@@ -91,6 +53,60 @@ def python_of(page: Path) -> str:
             inner = block.text.splitlines()
             lines[block.line - 1 : block.line - 1 + len(inner)] = inner
     return "\n".join(lines) + "\n"
+
+
+def master_of(code: str) -> str | None:
+    """The master of the session that a page starts; None if it starts none."""
+    asked = SESSION.search(code)
+    return None if asked is None else asked[1] or "local[*]"
+
+
+def python_pages() -> list[Path]:
+    """Pages that hold Python; those that share a session one after another."""
+    pages = [page for page in PAGES if any(block.language == "python" for block in blocks(page))]
+    return sorted(pages, key=lambda page: master_of(python_of(page)) or "")
+
+
+@pytest.fixture(scope="module")
+def reader(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[[Path], str | None]]:
+    """Runs a page in a folder with what pages call xrays/ and Data_Entry_2017.csv, small."""
+    folder = tmp_path_factory.mktemp("docs")
+    config = PhantomConfig(size_px=64, seed=1, prevalence_floor=0.3)
+    write_dataset(folder, NUM_PHANTOMS, config)
+    (folder / "images").rename(folder / "xrays")
+    log = folder.with_name("docs.log")
+    with log.open("w") as errors:
+        process = subprocess.Popen(
+            [sys.executable, str(READER)],
+            cwd=folder,
+            env=os.environ | {"JDK_JAVA_OPTIONS": QUICK_JAVA},
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=errors,
+            text=True,
+        )
+
+    def read(page: Path) -> str | None:
+        code = python_of(page)
+        job = {"page": page.name, "code": code, "master": master_of(code)}
+        print(json.dumps(job), file=process.stdin, flush=True)
+        answer = process.stdout.readline()
+        assert answer, log.read_text()[-4000:]
+        return json.loads(answer)["failed"]
+
+    with process:
+        yield read
+        process.stdin.close()
+        assert process.wait(60) == 0, log.read_text()[-4000:]
+
+
+@pytest.mark.spark
+@pytest.mark.slow
+@pytest.mark.parametrize("page", python_pages(), ids=lambda page: page.name)
+def test_python_in_the_docs_runs(page: Path, reader: Callable[[Path], str | None]) -> None:
+    """Blocks run in order as one script, in a folder with a small data set and nothing else."""
+    failed = reader(page)
+    assert failed is None, f"{page.name}, lines as in the page:\n{failed}"
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)

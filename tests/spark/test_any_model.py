@@ -1,8 +1,6 @@
 """NNEstimator takes any model: from a file, or made by a function of the user's."""
 
 import json
-import subprocess
-import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -21,10 +19,10 @@ from hilum.preprocessing import ChannelNormalize
 from hilum.spark import NNEstimator, NNModel
 from hilum.spark.fitting import resume_run
 from hilum.spark.shipping import ship_bundle, shipped_bundle
+from warm_command import run_hilum
 
 pytestmark = pytest.mark.spark
 
-HILUM = Path(sys.executable).with_name("hilum")
 FINDINGS = ["Bright", "Left"]
 
 
@@ -69,12 +67,8 @@ def test_a_fresh_process_predicts_what_transform_does(fitted, trained, tmp_path)
     rows = model.transform(trained.data).select("file_name", "prediction").collect()
     expected = {row[0]: list(row[1]) for row in rows if row[1] is not None}
     assert len(expected) == 26
-    done = subprocess.run(
-        [HILUM, "predict", tmp_path / "bundle", trained.folder, "--format", "json"],
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    arguments = ("predict", tmp_path / "bundle", trained.folder, "--format", "json")
+    done = run_hilum(*arguments, cwd=tmp_path)
     lines = [json.loads(line) for line in done.stdout.splitlines()]
     found = {
         Path(line["path"]).name: [line["probabilities"][finding] for finding in FINDINGS]
@@ -84,9 +78,7 @@ def test_a_fresh_process_predicts_what_transform_does(fitted, trained, tmp_path)
     assert found.keys() == expected.keys(), done.stderr[-2000:]
     for name, values in expected.items():
         np.testing.assert_allclose(found[name], values, atol=1e-5)
-    info = subprocess.run(
-        [HILUM, "info", tmp_path / "bundle"], capture_output=True, text=True, check=True
-    )
+    info = run_hilum("info", tmp_path / "bundle", cwd=tmp_path)
     assert "tiny.caffemodel" in info.stdout
 
 

@@ -12,14 +12,13 @@ from hilum.errors import HilumError
 from hilum.spark import BarrierLauncher, local_session
 from hilum.training import RetryPolicy, launch_with_retries, train_worker
 from quick_java import QUICK_JAVA
-from warm_python import WARM_PYTHON
 
 
 def main() -> None:
     logging.basicConfig(format="%(levelname)s %(message)s")
     answers = os.fdopen(os.dup(1), "w")
     os.dup2(2, 1)  # what Java prints is no answer
-    quick = WARM_PYTHON | {"spark.executor.extraJavaOptions": QUICK_JAVA}
+    quick = {"spark.executor.extraJavaOptions": QUICK_JAVA}
     spark = local_session("local-cluster[2,1,512]", memory="512m", config=quick)
     for line in sys.stdin:
         job = json.loads(line)

@@ -2,8 +2,6 @@
 
 import os
 import re
-import subprocess
-import sys
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,11 +10,10 @@ import pytest
 from hilum.findings import FINDINGS
 from hilum.inference import load_bundle
 from hilum.phantom import PhantomConfig, write_dataset
-from quick_java import QUICK_JAVA
+from warm_command import run_script
 
 EXAMPLES = Path(__file__).resolve().parents[2] / "examples"
 NUM_IMAGES = 40
-TIMEOUT_S = 600  # against a hang, not a measure
 SIZES = ("--read", "64", "--crop", "56")
 CLUSTER = ("--master", "local-cluster[2,1,3072]")
 
@@ -58,14 +55,7 @@ def training(
 
 
 def run(name: str, *arguments: str | Path) -> str:
-    environment = os.environ | {"JDK_JAVA_OPTIONS": QUICK_JAVA}
-    done = subprocess.run(
-        [sys.executable, str(EXAMPLES / name), *map(str, arguments)],
-        capture_output=True,
-        text=True,
-        timeout=TIMEOUT_S,
-        env=environment,
-    )
+    done = run_script(EXAMPLES / name, *arguments, cwd=EXAMPLES)
     assert done.returncode == 0, done.stderr[-4000:]
     return done.stdout
 

@@ -197,7 +197,11 @@ def _placement(master: str) -> dict[str, str]:
         slots = int(executors) * int(cores)
     else:
         slots = _local_slots(master)
-    return settings | {"spark.sql.shuffle.partitions": str(slots)}
+    # On a cluster, --py-files reach workers, not their daemon, so that Hilum may not be there.
+    return settings | {
+        "spark.sql.shuffle.partitions": str(slots),
+        "spark.python.daemon.module": "hilum.spark.worker_daemon",
+    }
 
 
 def _local_slots(master: str) -> int:
