@@ -76,4 +76,4 @@ def test_workers_on_this_machine_start_with_hilum_imported_and_no_gpu_touched(sp
     schema = "ready boolean, touched_a_gpu boolean, parent string"
     (seen,) = spark.range(0, 1, 1, 1).mapInArrow(seen_by_a_worker, schema).collect()
     assert (seen.ready, seen.touched_a_gpu) == (True, False)
-    assert "hilum.spark.worker_daemon" in seen.parent
+    assert "hilum.worker_daemon" in seen.parent

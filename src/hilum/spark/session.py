@@ -200,7 +200,7 @@ def _placement(master: str) -> dict[str, str]:
     # On a cluster, --py-files reach workers, not their daemon, so that Hilum may not be there.
     return settings | {
         "spark.sql.shuffle.partitions": str(slots),
-        "spark.python.daemon.module": "hilum.spark.worker_daemon",
+        "spark.python.daemon.module": "hilum.worker_daemon",
     }
 
 
