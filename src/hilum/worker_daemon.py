@@ -14,10 +14,16 @@ Not in hilum.spark: Python imports a package before its modules, and here PySpar
 
 import gc
 import importlib
+import os
 import sys
 from importlib.machinery import PathFinder
 
 __all__ = ["without_zipped_pyspark"]
+
+_PRELOADED = ("hilum.spark", "torchvision", "timm")
+# Spark 4 sets it for workers of SQL (pyspark.udf.simplifiedTraceback) and keeps a second daemon for
+# RDDs, such as createDataFrame makes of a list; their workers need none of our modules.
+_OF_SQL = "SPARK_SIMPLIFIED_TRACEBACK"
 
 
 def without_zipped_pyspark(path: list[str]) -> list[str]:
@@ -35,7 +41,7 @@ def without_zipped_pyspark(path: list[str]) -> list[str]:
 def _main() -> None:
     sys.path[:] = without_zipped_pyspark(sys.path)
     sys.path_importer_cache.clear()
-    for name in ("hilum.spark", "torchvision", "timm"):
+    for name in _PRELOADED if _OF_SQL in os.environ else ():
         importlib.import_module(name)
     from pyspark.daemon import manager
 
