@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 
 # Before anybody imports torch, which reads it once: two cores, shared with Spark.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
+# A rank on its own takes both cores; its waiting thread must not keep the other test's core busy.
+os.environ.setdefault("OMP_WAIT_POLICY", "passive")
 
 # The tests' own servers listen on loopback, which no proxy of the environment can reach.
 for name in ("no_proxy", "NO_PROXY"):
