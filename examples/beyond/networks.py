@@ -9,24 +9,23 @@ __all__ = ["autoencoder", "forecaster", "perceptron", "reader", "translator", "v
 
 
 @network_factory
-def autoencoder(width: int = 16) -> nn.Module:
-    """Images (N, 1, 64, 64) through 8 x 8 places of `width` numbers, and back."""
-
-    def smaller(channels: int, more: int) -> list[nn.Module]:
-        return [nn.Conv2d(channels, more, 3, stride=2, padding=1), nn.ReLU()]
-
-    def larger(channels: int, fewer: int) -> list[nn.Module]:
-        return [nn.Upsample(scale_factor=2), nn.Conv2d(channels, fewer, 3, padding=1)]
-
+def autoencoder(narrow: int = 32) -> nn.Module:
+    """Images (N, 1, 64, 64) through `narrow` numbers, and back."""
     return nn.Sequential(
-        *smaller(1, 16),
-        *smaller(16, 32),
-        *smaller(32, width),
-        *larger(width, 32),
+        nn.Conv2d(1, 8, 3, stride=2, padding=1),
         nn.ReLU(),
-        *larger(32, 16),
+        nn.Conv2d(8, 16, 3, stride=2, padding=1),
         nn.ReLU(),
-        *larger(16, 1),
+        nn.Flatten(),
+        nn.Linear(16 * 16 * 16, narrow),
+        nn.Linear(narrow, 16 * 16 * 16),
+        nn.ReLU(),
+        nn.Unflatten(1, (16, 16, 16)),
+        nn.Upsample(scale_factor=2),
+        nn.Conv2d(16, 8, 3, padding=1),
+        nn.ReLU(),
+        nn.Upsample(scale_factor=2),
+        nn.Conv2d(8, 1, 3, padding=1),
     )
 
 

@@ -14,38 +14,46 @@ from hilum.spark import read_labels, read_radiographs, split_by_patient
 __all__ = ["radiographs"]
 
 IMAGE = "struct<height:int,width:int,nChannels:int,mode:int,data:binary>"
-CONFIG = PhantomConfig(size_px=64, seed=5, prevalence_scale=2.0)
+LABELS = "array<float>"
+CONFIG = PhantomConfig(size_px=64, seed=5, prevalence_scale=1.0)
 
 
-def radiographs(spark: SparkSession, data: Path | None, phantoms: int) -> DataFrame:
+def radiographs(
+    spark: SparkSession, data: Path | None, phantoms: int, *, keep: str = "true"
+) -> DataFrame:
     """Columns name, patient_id, labels, image, split: "learnt" or "asked", by patient.
 
     Args:
         data: a folder with images/ and NIH's Data_Entry_2017_v2020.csv; None: phantoms are drawn.
         phantoms: how many; of each synthetic patient the first image.
+        keep: which rows, as SQL on name, patient_id, labels and split; no other image is read.
     """
     if data is None:
-        table = _phantoms(spark, phantoms)
-    else:
-        labels = sorted(data.glob("Data_Entry_2017*.csv*"))
-        require(bool(labels), "--data", "a folder with images/ and Data_Entry_2017*.csv", str(data))
-        images = read_radiographs(spark, str(data / "images"), size=(64, 64))
-        images = images.filter("status = 'ok'").select("file_name", "image")
-        rows = read_labels(spark, str(labels[0])).select("file_name", "patient_id", "labels")
-        table = images.join(rows, "file_name").withColumnRenamed("file_name", "name")
-    return split_by_patient(table, {"learnt": 0.6, "asked": 0.4}, seed=2)
+        return _phantoms(spark, phantoms, keep)
+    tables = sorted(data.glob("Data_Entry_2017*.csv*"))
+    require(bool(tables), "--data", "a folder with images/ and Data_Entry_2017*.csv", str(data))
+    images = read_radiographs(spark, str(data / "images"), size=(64, 64)).filter("status = 'ok'")
+    rows = read_labels(spark, str(tables[0])).withColumnRenamed("file_name", "name")
+    rows = _split(rows.select("name", "patient_id", "labels")).filter(keep)
+    return rows.join(images.selectExpr("file_name as name", "image"), "name")
 
 
-def _phantoms(spark: SparkSession, number: int) -> DataFrame:
+def _split(rows: DataFrame) -> DataFrame:
+    return split_by_patient(rows, {"learnt": 0.6, "asked": 0.4}, seed=2)
+
+
+def _phantoms(spark: SparkSession, number: int, keep: str) -> DataFrame:
     spark.addArtifacts(__file__, pyfile=True)
-    image = F.udf(_image, IMAGE).asNondeterministic()  # so that it is never drawn twice
-    labels = F.udf(_labels, "array<float>")
-    return spark.range(1, number + 1, 1, 8).select(
-        F.format_string("%08d_000.png", "id").alias("name"),
-        F.col("id").cast("string").alias("patient_id"),
-        labels("id").alias("labels"),
-        image("id").alias("image"),
+    name, patient_id = F.format_string("%08d_000.png", "id"), F.col("id").cast("string")
+    rows = spark.range(1, number + 1, 1, 8).select(
+        "id",
+        name.alias("name"),
+        patient_id.alias("patient_id"),
+        F.udf(_labels, LABELS)("id").alias("labels"),
     )
+    # Not deterministic, so that none is drawn twice.
+    image = F.udf(_image, IMAGE).asNondeterministic()
+    return _split(rows).filter(keep).withColumn("image", image("id")).drop("id")
 
 
 def _image(number: int) -> dict[str, Any]:

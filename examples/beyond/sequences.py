@@ -21,7 +21,7 @@ from hilum.evaluation.figures import BLUE, GREY, INK, PALE, clean_axes, new_figu
 from hilum.spark import NNEstimator
 
 LETTERS, PLACES = 20, 8
-LEARNT, ASKED = 3000, 600
+LEARNT, ASKED = 2500, 600
 FIRST, LAST = date(1930, 1, 1).toordinal(), date(2029, 12, 31).toordinal()
 MONTHS = (
     "January", "February", "March", "April", "May", "June", "July", "August", "September",
