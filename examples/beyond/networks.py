@@ -56,7 +56,7 @@ class Reader(nn.Module):
     def __init__(self, words: int, labels: int, width: int) -> None:
         super().__init__()
         self.words = nn.Embedding(words, width, padding_idx=0)
-        self.dropout = nn.Dropout(0.3)
+        self.dropout = nn.Dropout(0.2)
         # "no pleural effusion" is three words.
         self.phrases = nn.Conv1d(width, 2 * width, 3, padding=1)
         self.last = nn.Linear(2 * width, labels)
@@ -69,7 +69,7 @@ class Reader(nn.Module):
 
 
 @network_factory
-def reader(words: int, labels: int, width: int = 48) -> nn.Module:
+def reader(words: int, labels: int, width: int = 32) -> nn.Module:
     """A network over words."""
     return Reader(words, labels, width)
 

@@ -79,7 +79,7 @@ def find(spark: SparkSession, data: Path | None) -> tuple[Findings, None]:
         encoders={"text": encoder},
         loss="bce",
         maxEpochs=8,
-        batchSize=64,
+        batchSize=32,
         learningRate=1e-2,
         **LEARNING,
     ).fit(spark.createDataFrame(learnt, schema))

@@ -21,7 +21,7 @@ __all__ = ["LEARNING", "Findings", "package_file", "run", "wilson_interval"]
 Findings = dict[str, Any]
 """What a script found, by name; everything in it goes into JSON."""
 
-LEARNING = {"precision": "float32", "showProgress": False, "weightDecay": 0.05, "seed": 1}
+LEARNING = {"precision": "float32", "showProgress": False, "seed": 1}
 """Settings of NNEstimator that all seven share; a few small steps need no bfloat16."""
 
 
