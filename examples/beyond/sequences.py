@@ -17,7 +17,7 @@ from networks import translator
 from pyspark.sql import SparkSession
 from study import LEARNING, Findings, run, wilson_interval
 
-from hilum.evaluation.figures import BLUE, GREY, INK, PALE, clean_axes, new_figure
+from hilum.evaluation.figures import BLUE, GREY, INK, ORANGE, PALE, clean_axes, new_figure
 from hilum.spark import NNEstimator
 
 LETTERS, PLACES = 20, 8
@@ -68,7 +68,8 @@ def find(spark: SparkSession, data: Path | None) -> tuple[Findings, None]:
     copied = np.array([_copied(row.text) for row in scored])
     common = [np.bincount(d).argmax() for d in np.array([row[3] for row in rows[:LEARNT]]).T]
     right = (written == truth).all(axis=1)
-    by_form = {name: right[[row.form == name for row in scored]] for name in forms(date.today())}
+    as_copied = (copied == truth).all(axis=1)
+    by_form = {name: np.array([row.form == name for row in scored]) for name in forms(date.today())}
     found = {
         "dates_learnt": LEARNT,
         "dates_asked": ASKED,
@@ -79,8 +80,11 @@ def find(spark: SparkSession, data: Path | None) -> tuple[Findings, None]:
         },
         "right_dates": float(right.mean()),
         "right_dates_ci95": wilson_interval(int(right.sum()), ASKED),
-        "right_dates_copied": float((copied == truth).all(axis=1).mean()),
-        "right_dates_by_form": {name: float(r.mean()) for name, r in by_form.items()},
+        "right_dates_copied": float(as_copied.mean()),
+        "right_dates_by_form": {name: float(right[of].mean()) for name, of in by_form.items()},
+        "right_dates_copied_by_form": {
+            name: float(as_copied[of].mean()) for name, of in by_form.items()
+        },
         "examples": {
             scored[at].text: "".join(map(str, written[at]))
             for at in [next(i for i, row in enumerate(scored) if row.form == n) for n in by_form]
@@ -109,12 +113,15 @@ def draw(found: Findings, drawn: None) -> Figure:
     for y, (form, (text, digits)) in enumerate(zip(shares, examples.items(), strict=True)):
         axes.barh(y, 1, color=PALE)
         axes.barh(y, shares[form], color=BLUE)
-        axes.text(1.02, y, f"{shares[form]:.1%}", va="center", fontsize=8, color=GREY)
-        axes.text(1.14, y, f"{text}  ->  {digits}", va="center", fontsize=9, color=INK,
+        axes.plot(found["right_dates_copied_by_form"][form], y, "o", color=ORANGE, clip_on=False)
+        axes.text(1.04, y, f"{shares[form]:.1%}", va="center", fontsize=8, color=GREY)
+        axes.text(1.17, y, f"{text}  ->  {digits}", va="center", fontsize=9, color=INK,
                   family="monospace")  # fmt: skip
     axes.set_yticks(range(len(shares)), list(shares), fontsize=8)
     axes.invert_yaxis()
-    axes.set_xlim(0, 1.95)
+    axes.plot([], [], "o", color=ORANGE, label="digits copied in their order")
+    axes.legend(frameon=False, fontsize=8, loc="upper left", bbox_to_anchor=(0, -0.1))
+    axes.set_xlim(0, 1.8)
     axes.set_xticks([0, 0.5, 1], ["0 %", "50 %", "100 %"])
     clean_axes(axes)
     axes.spines["bottom"].set_bounds(0, 1)

@@ -12,8 +12,9 @@ __all__ = ["DIRECTIONS", "SHAPE", "Parts"]
 Volume = npt.NDArray[np.float32]
 
 DIRECTIONS = ("as acquired", "slices reversed", "left for right", "upside down")
-SHAPE = (4, 36, 36)
-_LARGER = (4, 52, 52)  # so that a turn brings in voxels, not what is beyond the border
+SHAPE = (4, 32, 32)
+_LARGER = (4, 56, 56)  # so that a turn brings in voxels, not what is beyond the border
+_TILT = 0.015  # radians; more would leave the few slices at their edges
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,7 +22,7 @@ class Parts:
     """Random parts of a stack.
 
     Attributes:
-        stack: (depth, height, width), not smaller than (4, 52, 52).
+        stack: (depth, height, width), not smaller than (4, 56, 56).
         seed: part `number` is a function of both.
     """
 
@@ -33,9 +34,9 @@ class Parts:
         return number % len(DIRECTIONS)
 
     def part(self, number: int) -> Volume:
-        """A part (4, 36, 36): cropped, turned, sheared, scaled, dimmed; then laid some way."""
+        """A part (4, 32, 32): cropped, turned, sheared, scaled, dimmed; then laid some way."""
         random = np.random.default_rng((self.seed, number))
-        tilt, roll = random.uniform(-0.1, 0.1, 2), random.uniform(-0.5, 0.5)
+        tilt, roll = random.uniform(-_TILT, _TILT, 2), random.uniform(-0.5, 0.5)
         bent = np.eye(3)
         bent[1:, 1:] += random.uniform(-0.15, 0.15, (2, 2))
         part = RandomCrop3D(*_LARGER).apply(self.stack, random)

@@ -104,6 +104,7 @@ def draw(found: Findings, drawn: dict[str, Array]) -> Figure:
     left.axvline(LEARNT_MS / 1000, color=INK, linewidth=0.8, linestyle=":")
     left.set_xlabel("Seconds; learnt up to the dotted line", fontsize=9, color=INK)
     left.set_ylabel("mV", fontsize=9, color=INK)
+    left.set_ylim(top=1.3 * float(signal_mv.max()))
     left.legend(frameon=False, fontsize=8, loc="upper left")
     colors = {"network": ORANGE, "linear": BLUE, "last_value": COLORS[1]}
     for at, (name, errors) in enumerate(found["rmse_mv_by_second"].items()):

@@ -101,14 +101,14 @@ def draw(found: Findings, drawn: npt.NDArray[np.float64]) -> Figure:
     table.spines[:].set_visible(False)
     words = [f"{name} {with_interval(found['right'][name], found['right_ci95'][name])}"
              for name in ("network", "linear")]  # fmt: skip
-    table.set_title(f"Answers of the network (columns)\nRight: {'; '.join(words)}; chance 0.25",
+    table.set_title("Answers of the network (columns)\nRight: " + "\n".join(words) + "\nchance 0.25",
                     fontsize=9, color=INK, loc="left")  # fmt: skip
     return figure
 
 
 def main(arguments: Sequence[str] | None = None) -> Findings:
     """Crop, turn, learn, ask, draw, print."""
-    about = "a DICOM file of at least 8 slices of 52 x 52 or more (default: pydicom-data's)"
+    about = "a DICOM file of 8 slices of 56 x 56 or more (default: pydicom-data's)"
     return run("volumes", find, draw, arguments, data=about)
 
 

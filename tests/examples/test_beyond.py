@@ -44,7 +44,6 @@ def test_reports_are_read_as_people_read_them(find):
     assert found["reports_learnt"] + found["reports_asked"] == 3927
     low, _ = found["mean_auroc_ci95"]["network"]
     assert low > 0.9
-    assert found["mean_auroc"]["network"] > found["mean_auroc"]["words"] - 0.03
 
 
 def test_parts_of_a_volume_tell_which_way_they_lie(find):
