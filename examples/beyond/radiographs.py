@@ -13,7 +13,7 @@ from hilum.spark import read_labels, read_radiographs, split_by_patient
 
 __all__ = ["radiographs"]
 
-IMAGE = "struct<height:int,width:int,nChannels:int,mode:int,data:binary>"
+IMAGE = "struct<origin:string,height:int,width:int,nChannels:int,mode:int,data:binary>"
 LABELS = "array<float>"
 CONFIG = PhantomConfig(size_px=64, seed=5, prevalence_scale=1.0)
 
@@ -59,7 +59,14 @@ def _phantoms(spark: SparkSession, number: int, keep: str) -> DataFrame:
 def _image(number: int) -> dict[str, Any]:
     pixels = render(CONFIG, patient(CONFIG, number).images[0])
     height, width = pixels.shape
-    return {"height": height, "width": width, "nChannels": 1, "mode": 0, "data": pixels.tobytes()}
+    return {
+        "origin": f"phantom {number}",
+        "height": height,
+        "width": width,
+        "nChannels": 1,
+        "mode": 0,
+        "data": pixels.tobytes(),
+    }
 
 
 def _labels(number: int) -> list[float]:

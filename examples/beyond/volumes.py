@@ -99,10 +99,12 @@ def draw(found: Findings, drawn: npt.NDArray[np.float64]) -> Figure:
     table.set_xticks(range(len(DIRECTIONS)), DIRECTIONS, rotation=25, ha="right", fontsize=8)
     table.set_yticks(range(len(DIRECTIONS)), DIRECTIONS, fontsize=8)
     table.spines[:].set_visible(False)
-    words = [f"{name} {with_interval(found['right'][name], found['right_ci95'][name])}"
-             for name in ("network", "linear")]  # fmt: skip
-    table.set_title("Answers of the network (columns)\nRight: " + "\n".join(words) + "\nchance 0.25",
-                    fontsize=9, color=INK, loc="left")  # fmt: skip
+    words = [
+        f"{name} {with_interval(found['right'][name], found['right_ci95'][name])}"
+        for name in ("network", "linear")
+    ]
+    title = "\n".join(["Answers of the network (columns)", *words, "chance 0.25"])
+    table.set_title(title, fontsize=9, color=INK, loc="left")
     return figure
 
 
