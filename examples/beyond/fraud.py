@@ -24,7 +24,7 @@ from sklearn.preprocessing import StandardScaler
 from study import LEARNING, Findings, package_file, run
 
 from hilum.evaluation import PrCurve, metric_table, pr_curve
-from hilum.evaluation.figures import BLUE, GREY, INK, ORANGE, clean_axes, new_figure, with_interval
+from hilum.evaluation.figures import BLUE, GREY, INK, ORANGE, clean_axes, new_figure
 from hilum.models import factory
 from hilum.spark import NNEstimator, findings_of, read_labels, split_by_patient
 
@@ -116,10 +116,11 @@ def draw(found: Findings, drawn: dict[str, PrCurve | None]) -> Figure:
     for (name, curve), color in zip(drawn.items(), (ORANGE, BLUE), strict=True):
         assert curve is not None
         value, interval = found["average_precision"][name], found["average_precision_ci95"][name]
+        label = f"{name}: {value:.3f} ({interval[0]:.3f} to {interval[1]:.3f})"
         # The first few rows of the ranking jump between 0 and 1.
         shown = np.array(curve.recall) >= 0.02
-        axes.plot(np.array(curve.recall)[shown], np.array(curve.precision)[shown], color=color,
-                  linewidth=1.4, label=f"{name}: {with_interval(value, interval)}")  # fmt: skip
+        recall, precision = np.array(curve.recall)[shown], np.array(curve.precision)[shown]
+        axes.plot(recall, precision, color=color, linewidth=1.4, label=label)
     chance = found["average_precision_by_chance"]
     axes.axhline(chance, color=GREY, linewidth=1, linestyle=":", label=f"chance: {chance:.4f}")
     axes.set_yscale("log")

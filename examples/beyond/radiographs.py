@@ -19,7 +19,12 @@ CONFIG = PhantomConfig(size_px=64, seed=5, prevalence_scale=1.0)
 
 
 def radiographs(
-    spark: SparkSession, data: Path | None, phantoms: int, *, keep: str = "true"
+    spark: SparkSession,
+    data: Path | None,
+    phantoms: int,
+    *,
+    keep: str = "true",
+    side: int = CONFIG.size_px,
 ) -> DataFrame:
     """Columns name, patient_id, labels, image, split: "learnt" or "asked", by patient.
 
@@ -27,12 +32,15 @@ def radiographs(
         data: a folder with images/ and NIH's Data_Entry_2017_v2020.csv; None: phantoms are drawn.
         phantoms: how many; of each synthetic patient the first image.
         keep: which rows, as SQL on name, patient_id, labels and split; no other image is read.
+        side: of real images in pixels; phantoms have 64.
     """
     if data is None:
         return _phantoms(spark, phantoms, keep)
     tables = sorted(data.glob("Data_Entry_2017*.csv*"))
     require(bool(tables), "--data", "a folder with images/ and Data_Entry_2017*.csv", str(data))
-    images = read_radiographs(spark, str(data / "images"), size=(64, 64)).filter("status = 'ok'")
+    images = read_radiographs(spark, str(data / "images"), size=(side, side)).filter(
+        "status = 'ok'"
+    )
     rows = read_labels(spark, str(tables[0])).withColumnRenamed("file_name", "name")
     rows = _split(rows.select("name", "patient_id", "labels")).filter(keep)
     return rows.join(images.selectExpr("file_name as name", "image"), "name")

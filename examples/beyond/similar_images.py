@@ -24,19 +24,19 @@ from hilum.inference import Predictor, embed
 from hilum.spark import NNEstimator
 
 Array = npt.NDArray[np.float64]
-PHANTOMS, NEAREST = 400, 5
+PHANTOMS, NEAREST, SIDE = 400, 5, 96
 
 
 def find(spark: SparkSession, data: Path | None) -> tuple[Findings, dict[str, list]]:
     """Search by embedding and by pixels; share of the nearest with the finding, against chance."""
-    table = radiographs(spark, data, PHANTOMS).cache()
+    table = radiographs(spark, data, PHANTOMS, side=SIDE).cache()
     model = NNEstimator(
         model="efficientnet_lite0",
         featuresCol="image",
         labelCol="labels",
         freeze="backbone",
         featureVariants=1,
-        imageSize=96,
+        imageSize=SIDE,
         maxEpochs=2,
         batchSize=16,
         **LEARNING,
@@ -127,7 +127,7 @@ def draw(found: Findings, drawn: dict[str, list]) -> Figure:
     axes.set_yticks(range(len(names)), [f"{spoken(name)} ({found['by_finding'][name]['asked']})"
                                         for name in names], fontsize=8)  # fmt: skip
     axes.xaxis.set_major_formatter(lambda value, _: f"{value:.0%}")
-    axes.set_title("Of the five nearest, the share with the finding of the image asked about",
+    axes.set_title("Share of the five nearest with the finding asked about",
                    fontsize=9, color=INK, loc="left")  # fmt: skip
     axes.legend(frameon=False, fontsize=8)
     clean_axes(axes, grid=True)
