@@ -2,9 +2,10 @@
 
     python examples/beyond/fraud.py
 
-No table of frauds may be passed on, so this one stands in: NIH's own label table, which the PyPI
-package torchxrayvision brings. 0.2 % of its rows are what is looked for, as of card payments 0.17 %
-are fraud. Known of a row are age, sex, view, number of the visit and the other thirteen labels.
+No package here brings a table of frauds, so NIH's own label table stands in, which the PyPI package
+torchxrayvision brings. 0.2 % of its rows are what is looked for; of the card payments of Dal Pozzolo
+et al. (2015) 0.17 % are fraud. Known of a row are age, sex, view, number of the visit and the other
+thirteen labels.
 """
 
 from collections.abc import Sequence
