@@ -3,9 +3,9 @@
     python examples/beyond/fraud.py
 
 No package here brings a table of frauds, so NIH's own label table stands in, which the PyPI package
-torchxrayvision brings. 0.2 % of its rows are what is looked for; of the card payments of Dal Pozzolo
-et al. (2015) 0.17 % are fraud. Known of a row are age, sex, view, number of the visit and the other
-thirteen labels.
+torchxrayvision brings. 0.2 % of its rows are what is looked for; of the card payments of Dal
+Pozzolo et al. (2015) 0.17 % are fraud. Known of a row are age, sex, view, number of the visit and
+the other thirteen labels.
 """
 
 from collections.abc import Sequence
