@@ -57,10 +57,11 @@ def _phantoms(spark: SparkSession, number: int, keep: str) -> DataFrame:
         "id",
         name.alias("name"),
         patient_id.alias("patient_id"),
-        F.udf(_labels, LABELS)("id").alias("labels"),
+        F.udf(lambda at: _labels(at), LABELS)("id").alias("labels"),
     )
-    # Not deterministic, so that none is drawn twice.
-    image = F.udf(_image, IMAGE).asNondeterministic()
+    # Lambdas, because of type hints Spark would guess another kind of function. Not deterministic,
+    # so that none is drawn twice.
+    image = F.udf(lambda at: _image(at), IMAGE).asNondeterministic()
     return _split(rows).filter(keep).withColumn("image", image("id")).drop("id")
 
 

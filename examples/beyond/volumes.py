@@ -73,8 +73,9 @@ def find(spark: SparkSession, data: Path | None) -> tuple[Findings, npt.NDArray[
 
 def _table(spark: SparkSession, parts: Parts, number: int) -> DataFrame:
     """Rows id, direction, volume (flat)."""
+    # Lambdas, because of type hints Spark would guess another kind of function.
     part = F.udf(lambda at: parts.part(at).ravel().tolist(), "array<float>").asNondeterministic()
-    direction = F.udf(parts.direction, "int")
+    direction = F.udf(lambda at: parts.direction(at), "int")
     return spark.range(0, number, 1, 4).select("id", direction("id").alias("direction"),
                                                part("id").alias("volume"))  # fmt: skip
 
