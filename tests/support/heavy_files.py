@@ -14,6 +14,7 @@ CPU_SECONDS = {
     "clusters/test_yarn.py": 120,
     "recipes/test_comparing.py": 115,
     "spark/test_restarts.py": 110,
+    "examples/test_beyond.py": 90,
     "clusters/test_standalone.py": 90,
     "clusters/test_hosts.py": 80,
     "recipes/test_reporting.py": 75,
