@@ -16,7 +16,7 @@ def connect_server(folder: Path, settings: dict[str, str] | None = None) -> Iter
     """Start a server of two cores and yield its address; nothing of it is left at the end.
 
     Args:
-        folder: gets the server's log, warehouse and temporary files.
+        folder: where it works; gets its log and temporary files.
         settings: of Spark, besides.
     """
     port = standalone.free_port()
@@ -37,7 +37,8 @@ def connect_server(folder: Path, settings: dict[str, str] | None = None) -> Iter
     words = ["org.apache.spark.deploy.SparkSubmit", "--master", "local[2]", "--class", _SERVER]
     for name, value in options.items():
         words += ["--conf", f"{name}={value}"]
-    process = standalone.start([*words, "spark-internal"], folder / "connect")
+    place = ("env", "-C", str(folder))
+    process = standalone.start([*words, "spark-internal"], folder / "connect", place)
     try:
         standalone.wait_for_port("127.0.0.1", port, process)
         yield f"sc://127.0.0.1:{port}"
