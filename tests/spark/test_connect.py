@@ -8,12 +8,11 @@ import sys
 import connect_client
 from connect_server import connect_server
 from hilum.inference import load_bundle
-from warm_python import WARM_PYTHON
 
 
 def test_reading_fitting_predicting_saving_and_pipelines_work_from_spark_connect(tmp_path):
     (elsewhere := tmp_path / "elsewhere").mkdir()
-    with connect_server(tmp_path, WARM_PYTHON) as address:
+    with connect_server(tmp_path) as address:
         done = subprocess.run(
             [sys.executable, connect_client.__file__, address, str(tmp_path)],
             cwd=elsewhere,
@@ -22,8 +21,7 @@ def test_reading_fitting_predicting_saving_and_pipelines_work_from_spark_connect
             text=True,
             timeout=600,
         )
-    log = (tmp_path / "connect.log").read_text(errors="replace")
-    assert done.returncode == 0, done.stderr[-4000:] + log[-4000:]
+    assert done.returncode == 0, done.stderr[:4000]
     seen = json.loads(done.stdout.splitlines()[-1])
     assert seen["remote"]
     assert seen["statuses"] == ["ok", "rejected"]
