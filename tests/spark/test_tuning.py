@@ -90,7 +90,8 @@ def test_cross_validation_over_patients_fits_in_parallel_and_is_the_same_as_by_h
         by_fold.append([evaluator.evaluate(model.transform(rest)) for model in models])
     np.testing.assert_allclose(tuned.avgMetrics, np.mean(by_fold, axis=0), atol=1e-9)
     best = grid[int(np.argmax(tuned.avgMetrics))][stage.learningRate]
-    assert tuned.bestModel.bundle.provenance["training"]["schedule"]["after"]["base"] == best
+    warmup = tuned.bestModel.bundle.provenance["training"]["schedule"]["parts"][0][0]
+    assert warmup["peak"] == best
     assert isinstance(tuned.bestModel, NNModel)
 
 
