@@ -17,6 +17,7 @@ from hilum.models.factories import FactoryRecipe, factory, is_factory_name
 from hilum.models.recipes import LoadedModel, PixelContract
 from hilum.models.starting import design_of_factory, start_of, wanted_pixels, whole_design
 from hilum.models.transfer_start import TransferStart
+from hilum.spark.driver_networks import one_at_a_time
 
 __all__ = [
     "ModelValue",
@@ -33,6 +34,7 @@ ModelValue: TypeAlias = str | TransferStart | FactoryRecipe
 _FACTORY = "factory.json"
 
 
+@one_at_a_time
 def to_model(value: object) -> ModelValue:
     """Check what was given as `model` and bring it into one of three forms.
 
@@ -59,6 +61,7 @@ def to_model(value: object) -> ModelValue:
     return factory(text) if is_factory_name(text) else text
 
 
+@one_at_a_time
 def design_of(value: ModelValue) -> Architecture:
     """What is to be built.
 
@@ -72,6 +75,7 @@ def design_of(value: ModelValue) -> Architecture:
     return architecture(value)
 
 
+@one_at_a_time
 def design_for_rows(value: ModelValue, head: str) -> Architecture:
     """What is to be built for rows of any columns: the whole network, unless a new head is wanted.
 
@@ -88,6 +92,7 @@ def design_for_rows(value: ModelValue, head: str) -> Architecture:
     return whole_design(value)
 
 
+@one_at_a_time
 def pixels_for(value: ModelValue) -> PixelContract:
     """What the network wants to see, nothing left open."""
     if isinstance(value, TransferStart):

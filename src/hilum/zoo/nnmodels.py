@@ -52,7 +52,7 @@ class NNModel(ModernNNModel):
 
     def setBatchSize(self, value: int) -> "NNModel":
         """Images per forward pass; any number, whatever the cluster."""
-        self.setPredictBatchSize(value)
+        self._set(predictBatchSize=value)
         return self
 
     def getBatchSize(self) -> int:
