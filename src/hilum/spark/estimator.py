@@ -28,7 +28,7 @@ from hilum.optim import (
 )
 from hilum.preprocessing import Chain, radiograph_chain
 from hilum.spark.cache import CacheColumns
-from hilum.spark.fitting import fit_run, fresh_run_directory
+from hilum.spark.fitting import FittedRun, fit_run, fresh_run_directory
 from hilum.spark.model import NNModel
 from hilum.spark.model_param import design_for_rows, pixels_for
 from hilum.spark.param_texts import encoders_of, shapes_of
@@ -146,7 +146,9 @@ class NNEstimator(Estimator[NNModel], TrainParams, MLReadable["NNEstimator"], ML
 
     def _fit(self, dataset: DataFrame) -> NNModel:
         if not self.learns_findings(dataset):
-            return self._fit_rows(dataset)
+            rows = self._fit_rows(dataset, head=self.getOrDefault(self.head))
+            model = NNModel(rows.bundle, rows.history)._resetUid(self.uid)
+            return self._copyValues(model)
         weight = {} if self.weight_column() is None else {"weightCol": self.weight_column()}
         given = {"featuresCol": self.getFeaturesCol(), "labelCol": self.getLabelCol(), **weight}
         for name, column in given.items():
@@ -175,8 +177,14 @@ class NNEstimator(Estimator[NNModel], TrainParams, MLReadable["NNEstimator"], ML
         of_findings = isinstance(loss, BCEWithLogits | FocalLoss | AsymmetricLoss)
         return of_findings and kind_of(dataset, features[0], "featuresCol") == "image"
 
-    def _fit_rows(self, dataset: DataFrame) -> NNModel:
-        """Train the network as it is, on any columns."""
+    def _fit_rows(
+        self, dataset: DataFrame, *, head: str, classes: tuple[str, ...] = ()
+    ) -> FittedRun:
+        """Train the network, as it is or with a new head, on any columns.
+
+        Args:
+            classes: names of the classes whose numbers the label column holds, if it holds any.
+        """
         columns = RowColumns(
             features=self.feature_columns(),
             labels=self.label_columns(),
@@ -194,25 +202,26 @@ class NNEstimator(Estimator[NNModel], TrainParams, MLReadable["NNEstimator"], ML
             "valid_mean_auroc",
         )
         wishes = RowWishes(
-            chain=self._image_chain(dataset, columns),
+            chain=self._image_chain(dataset, columns, head),
             shapes=shapes_of(self.getOrDefault(self.inputShapes)),
             encoders=encoders_of(self.getOrDefault(self.encoders)),
+            classes=classes,
         )
         plan = plan_rows(dataset, columns, wishes)
-        settings = settings_of(value, given, Chain(()), plan.spec)
+        settings = settings_of({**value, "head": head}, given, Chain(()), plan.spec)
         draft = settings.draft
         network = create_model(draft.blueprint, draft.num_outputs, dropout=draft.dropout)
         settings = replace(settings, draft=replace(draft, rows=plan.tried(network, draft.loss)))
-        fitted = fit_run(dataset, columns, _with_fresh_run(settings))
-        model = NNModel(fitted.bundle, fitted.history)._resetUid(self.uid)
-        return self._copyValues(model)
+        return fit_run(dataset, columns, _with_fresh_run(settings))
 
-    def _image_chain(self, dataset: DataFrame, columns: RowColumns) -> Chain | None:
+    def _image_chain(self, dataset: DataFrame, columns: RowColumns, head: str) -> Chain | None:
         kinds = [kind_of(dataset, name, "featuresCol") for name in columns.features]
         given = self.getPreprocessing()
         if "image" not in kinds or given is not None:
             return given
-        design = design_for_rows(self.getOrDefault(self.model), self.getOrDefault(self.head))
+        if head == "new":
+            return self.chain()
+        design = design_for_rows(self.getOrDefault(self.model), head)
         size = self.getOrDefault(self.imageSize) or design.image_size_px
         channels = input_channels(design)
         mean, std = ((0.449,), (0.226,)) if channels == 1 else (design.mean, design.std)

@@ -1,7 +1,5 @@
 """NNModel: a bundle as a Spark ML transformer. One bad row costs one row."""
 
-from collections.abc import Sequence
-
 import pandas as pd
 from pyspark.ml import Model
 from pyspark.ml.util import MLReadable, MLWritable
@@ -10,19 +8,16 @@ from pyspark.sql import functions as F
 
 from hilum.errors import InvalidValueError, require
 from hilum.inference import ModelBundle, load_bundle
-from hilum.inputs import ImageInput, RowSpec, TextInput
+from hilum.inputs import RowSpec
 from hilum.spark.params import PredictParams
 from hilum.spark.persistence import NNModelReader, NNModelWriter
 from hilum.spark.prediction import ERROR, predicted
 from hilum.spark.radiograph_prediction import ShippedRadiographModel
-from hilum.spark.row_columns import kind_of, readable
-from hilum.spark.row_prediction import ShippedRowModel
+from hilum.spark.row_prediction import TOGETHER, ShippedRowModel, predict_rows
 from hilum.spark.shipping import ship_bundle
 from hilum.training import History
 
 __all__ = ["NNModel"]
-
-_TOGETHER = "_hilum_predicted"  # struct of all outputs, which one pass makes
 
 
 class NNModel(Model, PredictParams, MLReadable["NNModel"], MLWritable):
@@ -113,7 +108,7 @@ class NNModel(Model, PredictParams, MLReadable["NNModel"], MLWritable):
         _check_image_column(dataset, self.getFeaturesCol())
         name = ship_bundle(dataset.sparkSession, self.bundle)
         source = ShippedRadiographModel(name, self.getPredictBatchSize())
-        together = dataset.withColumn(_TOGETHER, predicted(source, [self.getFeaturesCol()]))
+        together = dataset.withColumn(TOGETHER, predicted(source, [self.getFeaturesCol()]))
         columns = {
             self.getPredictionCol(): "prediction",
             self.getOodScoreCol(): "ood_score",
@@ -121,37 +116,19 @@ class NNModel(Model, PredictParams, MLReadable["NNModel"], MLWritable):
             self.getPredictedFindingsCol(): "present",
         }
         for column, field in columns.items():
-            together = together.withColumn(column, F.col(f"{_TOGETHER}.{field}"))
-        return together.drop(_TOGETHER)
+            together = together.withColumn(column, F.col(f"{TOGETHER}.{field}"))
+        return together.drop(TOGETHER)
 
     def _transform_rows(self, dataset: DataFrame, rows: RowSpec) -> DataFrame:
         """Add prediction and error to rows of any columns."""
-        columns = self.feature_columns()
-        _check_row_columns(dataset, columns, rows)
         name = ship_bundle(dataset.sparkSession, self.bundle)
         source = ShippedRowModel(name, self.getPredictBatchSize(), rows.outputs)
-        read = {f"_hilum_input_{at}": column for at, column in enumerate(columns)}
-        given = dataset.withColumns({own: readable(dataset, name) for own, name in read.items()})
-        together = given.withColumn(_TOGETHER, predicted(source, list(read)))
+        together = predict_rows(dataset, self.feature_columns(), rows, source)
         return (
-            together.withColumn(self.getPredictionCol(), F.col(f"{_TOGETHER}.prediction"))
-            .withColumn(self.getErrorCol(), F.col(f"{_TOGETHER}.{ERROR}"))
-            .drop(_TOGETHER, *read)
+            together.withColumn(self.getPredictionCol(), F.col(f"{TOGETHER}.prediction"))
+            .withColumn(self.getErrorCol(), F.col(f"{TOGETHER}.{ERROR}"))
+            .drop(TOGETHER)
         )
-
-
-def _check_row_columns(dataset: DataFrame, columns: Sequence[str], rows: RowSpec) -> None:
-    require(
-        len(columns) == len(rows.inputs),
-        "featuresCols",
-        f"{len(rows.inputs)} columns, one per argument of the network",
-        columns,
-    )
-    for column, field in zip(columns, rows.inputs, strict=True):
-        kind = kind_of(dataset, column, "featuresCol")
-        wanted = {ImageInput: "image", TextInput: "text"}.get(type(field), "numbers")
-        given = kind if kind in ("image", "text") else "numbers"
-        require(given == wanted, "featuresCol", f"a column of {wanted}", f"{column}: {given}")
 
 
 def _check_image_column(dataset: DataFrame, column: str) -> None:

@@ -15,8 +15,9 @@ from hilum.optim import (
     Clipping,
     Constant,
     FocalLoss,
-    Loss,
+    Objective,
     OptimizerSpec,
+    OutputLosses,
     Span,
     loss_of,
     schedule_of,
@@ -192,12 +193,12 @@ def _draft(
     return TrainConfig(
         architecture=design.name if design.recipe else value["model"],
         design=design if design.recipe else None,
-        outputs=tuple(value["findings"] if rows is None else [t.column for t in rows.targets]),
+        outputs=_outputs(value, rows),
         rows=rows,
         preprocessing=chain,
         schedule=Constant(base=value["learningRate"]),
         optimizer=optimizer,
-        loss=_loss(value, of_findings=rows is None),
+        loss=_loss(value, rows),
         max_epochs=value["maxEpochs"],
         global_batch_size=value["batchSize"],
         dropout=value["dropout"],
@@ -229,6 +230,12 @@ def _draft(
     )
 
 
+def _outputs(value: Values, rows: RowSpec | None) -> tuple[str, ...]:
+    if rows is None:
+        return tuple(value["findings"])
+    return rows.classes or tuple(target.column for target in rows.targets)
+
+
 def _optimizer(value: Values, given: Collection[str]) -> OptimizerSpec:
     name = value["optimizer"]
     own = _OF_OPTIMIZER[name]
@@ -252,9 +259,11 @@ def _optimizer(value: Values, given: Collection[str]) -> OptimizerSpec:
     )
 
 
-def _loss(value: Values, *, of_findings: bool) -> Loss:
+def _loss(value: Values, rows: RowSpec | None) -> Objective:
     loss = loss_of(value["loss"])
-    if of_findings:  # their bundle puts the outputs through a sigmoid, unknown to other losses
+    if isinstance(loss, OutputLosses) and rows is not None:
+        loss = loss.in_order_of(tuple(target.column for target in rows.targets))
+    if rows is None:  # their bundle puts the outputs through a sigmoid, unknown to other losses
         names = ", ".join(name for name, one in LOSSES.items() if isinstance(one, _OF_FINDINGS))
         fits = isinstance(loss, _OF_FINDINGS)
         require(fits, "loss", f"one of findings: {names}", value["loss"])
@@ -278,5 +287,5 @@ def _loss(value: Values, *, of_findings: bool) -> Loss:
         "finding_weights": weights_of(value["findingWeights"]),
     }
     wanted = {name: change for name, change in changes.items() if change}
-    changed: Loss = replace(loss, **wanted)  # type: ignore[type-var]
+    changed: Objective = replace(loss, **wanted)  # type: ignore[type-var]
     return changed
