@@ -15,8 +15,9 @@ from hilum.models.architectures import Architecture, architecture
 from hilum.models.designs import builder
 from hilum.models.factories import FactoryRecipe
 from hilum.models.initialisation import random_parameters_zero
-from hilum.models.recipes import LibraryRecipe, LoadedModel, PixelContract
+from hilum.models.recipes import LibraryRecipe, LoadedModel, PixelContract, TracedRecipe
 from hilum.models.splitting import trace
+from hilum.models.traced import trace_instance
 from hilum.models.transfer import build_classifier, head_names, new_classifier
 from hilum.models.transfer_start import TransferStart
 from hilum.models.weights import WeightsReport
@@ -27,8 +28,10 @@ __all__ = [
     "find_head",
     "input_channels",
     "start_of",
+    "start_of_instance",
     "wanted_pixels",
     "whole_design",
+    "with_new_head",
 ]
 
 _IMAGENET_MEAN, _IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)  # R, G, B
@@ -102,6 +105,59 @@ def design_of_factory(recipe: FactoryRecipe) -> Architecture:
         mean=mean,
         std=std,
         recipe=recipe,
+    )
+
+
+def start_of_instance(network: nn.Module) -> TransferStart:
+    """Take a module with its weights, its last layer included; it stays as it was.
+
+    `with_new_head` takes the last layer off. Nobody can tell where the weights come from, so the
+    start counts as random.
+
+    Raises:
+        InvalidValueError: it cannot be built again without its code.
+    """
+    traced = trace_instance(network)
+    recipe = TracedRecipe(traced.program)
+    design = Architecture(name=traced.program.name, build=builder(recipe), head="", recipe=recipe)
+    channels = _channels_of(traced)
+    if channels in (1, _RGB):
+        mean, std = _normalisation(channels, PixelContract())
+        design = replace(design, mean=mean, std=std)
+    return TransferStart(
+        architecture=design,
+        findings=1,
+        tensors={name: tensor.cpu().clone() for name, tensor in traced.state_dict().items()},
+        report=WeightsReport(source="", kind="random", note="those of the module that was given"),
+        pixels=PixelContract(),
+        dropout=DROPOUT,
+        head_weight_decay=HEAD_WEIGHT_DECAY,
+        frozen=tuple(n for n, p in traced.named_parameters() if not p.requires_grad),
+    )
+
+
+def with_new_head(start: TransferStart) -> TransferStart:
+    """The start without the last layer; the same one where that is off already.
+
+    Raises:
+        InvalidValueError: the network does not end in a linear layer, or does not take grey or RGB
+            images.
+    """
+    design = start.architecture
+    if design.head:
+        return start
+    assert design.recipe is not None, "only a recipe builds a whole network"
+    network = design.recipe.build()
+    _normalisation(_channels_of(network), start.pixels)  # which says what is wrong
+    head = find_head(network)
+    last = network.get_submodule(head)
+    assert isinstance(last, nn.Linear)
+    return replace(
+        start,
+        architecture=replace(design, head=head),
+        findings=last.out_features,
+        tensors={name: t for name, t in start.tensors.items() if not _within(name, head)},
+        frozen=tuple(name for name in start.frozen if not _within(name, head)),
     )
 
 

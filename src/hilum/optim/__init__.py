@@ -31,6 +31,7 @@ from hilum.optim.optimizers import (
     set_lr,
 )
 from hilum.optim.output_losses import Objective, OutputLosses, losses_of
+from hilum.optim.own_loss import OwnLoss, loss_function, own_loss
 from hilum.optim.plateau import Plateau2019, ReduceOnPlateau
 from hilum.optim.schedule import Measurement, Schedule, simulate
 from hilum.optim.schedules import (
@@ -65,6 +66,7 @@ __all__ = [
     "OneCycle",
     "OptimizerSpec",
     "OutputLosses",
+    "OwnLoss",
     "Plateau2019",
     "Polynomial",
     "ReduceOnPlateau",
@@ -80,12 +82,14 @@ __all__ = [
     "clipping_from_json",
     "clipping_to_json",
     "loss_from_json",
+    "loss_function",
     "loss_of",
     "loss_to_json",
     "losses_of",
     "mean_loss",
     "optimizer_from_json",
     "optimizer_to_json",
+    "own_loss",
     "paper_schedule",
     "positive_weights",
     "rule_from_text",

@@ -15,6 +15,7 @@ from hilum.errors import InvalidValueError, require
 from hilum.optim.finding_losses import AsymmetricLoss, BCEWithLogits, FocalLoss
 from hilum.optim.loss import Loss, precise_logits
 from hilum.optim.output_losses import Objective, OutputLosses
+from hilum.optim.own_loss import OwnLoss, is_loss_name, own_loss
 from hilum.optim.serialization import from_json, to_json
 from hilum.optim.torch_losses import TorchLoss
 
@@ -108,7 +109,7 @@ def class_logits(outputs: Tensor) -> Tensor:
 
 
 def loss_of(text: str) -> Objective:
-    """Return the loss that a name of `LOSSES`, torch:NAME or a JSON object stands for.
+    """Return the loss that a name of `LOSSES`, torch:NAME, a function's or JSON stands for.
 
     Raises:
         InvalidValueError: it is none of these; the message lists the names.
@@ -117,12 +118,15 @@ def loss_of(text: str) -> Objective:
         return LOSSES[text]
     if text.startswith(TORCH):
         return _torch_loss(text)
+    if is_loss_name(text):
+        return own_loss(text)
     names = ", ".join(LOSSES)
     try:
         return loss_from_json(json.loads(text))
     except ValueError as error:
         raise InvalidValueError(
-            f"loss must be one of {names}, torch:NAME, or a loss as JSON. Got {text!r}: {error}"
+            f"loss must be one of {names}, torch:NAME, the name of a function of yours "
+            f"(package.module:function), or a loss as JSON. Got {text!r}: {error}"
         ) from error
 
 
@@ -176,5 +180,6 @@ _KINDS: Mapping[str, type[Any]] = {
         CrossEntropy,
         TorchLoss,
         OutputLosses,
+        OwnLoss,
     )
 }

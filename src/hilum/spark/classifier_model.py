@@ -22,7 +22,10 @@ from hilum.spark.row_prediction import TOGETHER, predict_rows
 from hilum.spark.shipping import ship_bundle
 from hilum.training import History
 
-__all__ = ["NNClassifierModel"]
+__all__ = ["NO_PREDICTION", "NNClassifierModel"]
+
+NO_PREDICTION = "__no_prediction"
+"""Name of the class of rows that cannot be predicted and are kept."""
 
 
 class NNClassifierModel(NNModel, ClassifierParams):
@@ -32,6 +35,11 @@ class NNClassifierModel(NNModel, ClassifierParams):
     the classes, so that IndexToString gives them; `probabilityCol` and `rawPredictionCol`, ML
     vectors of a probability and a logit per class; `errorCol` string, why a row has none, null
     where it has. A column whose name is "" is left out.
+
+    A row that cannot be predicted has null vectors. With `handleInvalid` "keep" its class number is
+    one more than the last, named "__no_prediction", as a StringIndexer keeps labels it does not
+    know: IndexToString does not take null. With "skip" the row is left out, which evaluators
+    of vectors need; with "error" the job ends.
     """
 
     def __init__(self, bundle: ModelBundle | None = None, history: History | None = None) -> None:
@@ -67,6 +75,10 @@ class NNClassifierModel(NNModel, ClassifierParams):
             together = together.filter(F.col(f"{TOGETHER}.{ERROR}").isNull())
         probabilities, error = F.col(f"{TOGETHER}.{PROBABILITY}"), F.col(f"{TOGETHER}.{ERROR}")
         prediction = predicted_class(probabilities, thresholds)
+        names = rows.classes
+        if invalid == "keep":
+            prediction = F.coalesce(prediction, F.lit(float(len(names))))
+            names = (*names, NO_PREDICTION)
         if invalid == "error":
             prediction = F.when(error.isNull(), prediction).otherwise(_ending(error))
         columns = {
@@ -80,7 +92,7 @@ class NNClassifierModel(NNModel, ClassifierParams):
         named = self.getPredictionCol()
         if not named:
             return scored
-        return scored.withMetadata(named, nominal_metadata(named, rows.classes))
+        return scored.withMetadata(named, nominal_metadata(named, names))
 
 
 def _rows_of(bundle: ModelBundle) -> RowSpec:

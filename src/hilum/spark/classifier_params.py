@@ -21,8 +21,8 @@ class ClassifierParams(HasProbabilityCol, HasRawPredictionCol, HasThresholds):
     handleInvalid: Param[str] = Param(
         Params._dummy(),
         "handleInvalid",
-        "a row that cannot be predicted is kept with nulls and errorCol (keep), left out (skip), "
-        "or ends the job (error)",
+        "a row that cannot be predicted is kept, with the class __no_prediction after the others, "
+        "null vectors and errorCol (keep), left out (skip), or ends the job (error)",
         typeConverter=TypeConverters.toString,
     )
 

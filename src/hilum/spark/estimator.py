@@ -8,7 +8,7 @@ from pyspark import keyword_only
 from pyspark.ml import Estimator
 from pyspark.ml.util import MLReadable, MLWritable
 from pyspark.sql import DataFrame
-from torch import nn
+from torch import Tensor, nn
 
 from hilum.errors import require
 from hilum.inputs import TextEncoder
@@ -49,8 +49,8 @@ class NNEstimator(Estimator[NNModel], TrainParams, MLReadable["NNEstimator"], ML
     Example:
         model = NNEstimator(model="resnet50", splitCol="split", maxEpochs=5).fit(data)
 
-    `model` is a name, a model that was loaded from a file, what `transfer` made of one, or a
-    function of yours that makes one (docs/any-model.md).
+    `model` is a name, a `torch.nn.Module`, a model that was loaded from a file, what `transfer`
+    made of one, or a function of yours that makes one (docs/any-model.md).
 
     `explainParams()` prints every parameter with its meaning and default.
     """
@@ -63,6 +63,7 @@ class NNEstimator(Estimator[NNModel], TrainParams, MLReadable["NNEstimator"], ML
         | LoadedModel
         | TransferStart
         | FactoryRecipe
+        | nn.Module
         | Callable[..., nn.Module]
         | None = None,
         featuresCol: str = "image",
@@ -122,7 +123,7 @@ class NNEstimator(Estimator[NNModel], TrainParams, MLReadable["NNEstimator"], ML
         layerRules: Sequence[str | LayerRule] | None = None,
         clipValue: float = 0.0,
         clipNorm: float = 0.0,
-        loss: str | Loss = "bce",
+        loss: str | Loss | Callable[..., Tensor] | Sequence[Any] | Mapping[str, Any] = "bce",
         labelSmoothing: float = 0.0,
         posWeight: str | Sequence[float] = "",
         findingWeights: str | Sequence[float] = "",

@@ -7,6 +7,7 @@ from typing import Any, get_args
 from hilum.errors import InvalidValueError, require
 from hilum.inputs import RowSpec
 from hilum.models import Architecture
+from hilum.models.starting import with_new_head
 from hilum.models.transfer_start import TransferStart
 from hilum.optim import (
     LOSSES,
@@ -125,6 +126,9 @@ def settings_of(
         InvalidValueError: parameters do not go together.
     """
     start = value["model"] if isinstance(value["model"], TransferStart) else None
+    if start is not None and (rows is None or value["head"] == "new"):
+        start = with_new_head(start)
+        value = {**value, "model": start}
     if start is not None:
         value = {**value, **_brought(start, given)}
     balanced: list[Any] = [
