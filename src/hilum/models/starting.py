@@ -31,6 +31,7 @@ __all__ = [
     "start_of_instance",
     "wanted_pixels",
     "whole_design",
+    "whole_start",
     "with_new_head",
 ]
 
@@ -111,28 +112,40 @@ def design_of_factory(recipe: FactoryRecipe) -> Architecture:
 def start_of_instance(network: nn.Module) -> TransferStart:
     """Take a module with its weights, its last layer included; it stays as it was.
 
-    `with_new_head` takes the last layer off. Nobody can tell where the weights come from, so the
-    start counts as random.
+    Nobody can tell where the weights come from, so the start counts as random.
 
     Raises:
         InvalidValueError: it cannot be built again without its code.
     """
     traced = trace_instance(network)
+    report = WeightsReport(source="", kind="random", note="those of the module that was given")
     recipe = TracedRecipe(traced.program)
-    design = Architecture(name=traced.program.name, build=builder(recipe), head="", recipe=recipe)
-    channels = _channels_of(traced)
+    loaded = LoadedModel(network=traced, recipe=recipe, report=report, pixels=PixelContract())
+    return whole_start(loaded, traced.program.name)
+
+
+def whole_start(loaded: LoadedModel, name: str) -> TransferStart:
+    """Take a loaded model with its last layer, which `with_new_head` takes off.
+
+    Args:
+        name: what reports call it.
+    """
+    network, pixels = loaded.network, loaded.pixels
+    design = Architecture(name=name, build=builder(loaded.recipe), head="", recipe=loaded.recipe)
+    channels = _channels_of(network)
     if channels in (1, _RGB):
-        mean, std = _normalisation(channels, PixelContract())
-        design = replace(design, mean=mean, std=std)
+        mean, std = _normalisation(channels, pixels)
+        side = (pixels.size_px or (design.image_size_px,))[0]
+        design = replace(design, mean=mean, std=std, image_size_px=side)
     return TransferStart(
         architecture=design,
         findings=1,
-        tensors={name: tensor.cpu().clone() for name, tensor in traced.state_dict().items()},
-        report=WeightsReport(source="", kind="random", note="those of the module that was given"),
-        pixels=PixelContract(),
+        tensors={name: tensor.cpu().clone() for name, tensor in network.state_dict().items()},
+        report=loaded.report,
+        pixels=pixels,
         dropout=DROPOUT,
         head_weight_decay=HEAD_WEIGHT_DECAY,
-        frozen=tuple(n for n, p in traced.named_parameters() if not p.requires_grad),
+        frozen=tuple(n for n, p in network.named_parameters() if not p.requires_grad),
     )
 
 
