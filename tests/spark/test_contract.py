@@ -1,9 +1,15 @@
-"""What Spark ML promises of every stage's parameters; a new stage is one line of `STAGES`."""
+"""What Spark ML promises of every stage; a new stage is one line of `STAGES`. No session."""
 
 import pytest
 
 from hilum.errors import InvalidValueError
-from hilum.spark import NNEstimator, NNModel, RocAucEvaluator
+from hilum.spark import (
+    NNClassifier,
+    NNClassifierModel,
+    NNEstimator,
+    NNModel,
+    RocAucEvaluator,
+)
 from hilum.spark.fitting import fresh_run_directory
 from tiny_models import tiny_bundle
 
@@ -11,9 +17,13 @@ from tiny_models import tiny_bundle
 STAGES = {
     "NNEstimator": (lambda: NNEstimator(findings=["A", "B"]), "maxEpochs", 3, 4),
     "NNModel": (lambda: NNModel(tiny_bundle()), "predictionCol", "score", "points"),
+    "NNClassifier": (lambda: NNClassifier(maxEpochs=2), "maxEpochs", 3, 4),
+    "NNClassifierModel": (lambda: NNClassifierModel(), "handleInvalid", "skip", "error"),
     "RocAucEvaluator": (lambda: RocAucEvaluator(findings=["A", "B"]), "finding", "A", "B"),
 }
-WITHOUT_DEFAULT = {"preprocessing"}  # the network's own, so not known before the model is
+# The network's own, so not known before the model is; and as in Spark ML.
+WITHOUT_DEFAULT = {"preprocessing", "thresholds"}
+OTHER_GETTERS = {"getPreprocessing"}  # gives the chain, not its JSON
 
 
 @pytest.fixture(params=STAGES)
@@ -24,6 +34,10 @@ def case(request):
 
 def values(stage):
     return {param.name: value for param, value in stage.extractParamMap().items()}
+
+
+def accessor(word, param):
+    return f"{word}{param.name[0].upper()}{param.name[1:]}"
 
 
 def test_every_parameter_has_a_meaning_and_a_default(case):
@@ -42,6 +56,21 @@ def test_every_parameter_refuses_a_value_of_no_known_type_by_name(case):
             stage._set(**{param.name: object()})
 
 
+def test_every_parameter_can_be_set_and_read_by_a_method_of_its_own(case):
+    stage = case[0]
+    for name, value in values(stage).items():
+        param = stage.getParam(name)
+        assert getattr(stage, accessor("set", param))(value) is stage, name
+        assert stage.isSet(param)
+        getter = accessor("get", param)
+        assert getter in OTHER_GETTERS or getattr(stage, getter)() == value
+        with pytest.raises((TypeError, InvalidValueError), match=name):
+            getattr(stage, accessor("set", param))(None)
+    for param in stage.params:
+        for word in ("get", "set"):
+            assert getattr(type(stage), accessor(word, param)).__doc__, param.name
+
+
 def test_a_copy_is_independent_and_takes_extra_values(case):
     stage, name, value, other = case
     stage._set(**{name: value})
@@ -52,6 +81,37 @@ def test_a_copy_is_independent_and_takes_extra_values(case):
     assert values(copy) == values(stage)
     stage.clear(stage.getParam(name))
     assert copy.isSet(name)
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [("maxEpochs", 0), ("predictBatchSize", -1), ("dropout", 1.0), ("optimizer", "newton")],
+)
+def test_a_value_that_breaks_its_rule_is_refused_at_once_and_changes_nothing(name, value):
+    stage = NNEstimator()
+    before = values(stage)
+    for attempt in (
+        lambda: stage._set(maxSteps=3, **{name: value}),
+        lambda: getattr(stage, accessor("set", stage.getParam(name)))(value),
+        lambda: stage.copy({stage.getParam(name): value}),
+        lambda: NNEstimator().setParams(**{name: value}) if hasattr(stage, name) else None,
+    ):
+        with pytest.raises((InvalidValueError, TypeError), match=name):
+            attempt()
+    assert values(stage) == before
+
+
+@pytest.mark.parametrize("case", [n for n in STAGES if n.startswith("NN")], indirect=True)
+def test_output_columns_are_called_after_the_predictions(case):
+    stage = case[0]
+    names = ("errorCol", "predictedFindingsCol", "oodScoreCol")
+    usual = tuple(map(values(stage).get, names))
+    assert usual == ("prediction_error", "predicted_findings", "ood_score")
+    stage.setErrorCol("why").setPredictionCol("second")
+    assert tuple(map(values(stage).get, names)) == ("why", "second_findings", "second_ood_score")
+    assert values(stage.copy()) == values(stage)
+    stage.setPredictionCol("prediction").clear(stage.errorCol)
+    assert tuple(map(values(stage).get, names)) == usual
 
 
 def test_every_fit_gets_a_run_directory_of_its_own_where_it_is_asked_for():

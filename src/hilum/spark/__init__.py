@@ -16,6 +16,7 @@ from hilum.spark.model import NNModel
 from hilum.spark.session import check_java, local_session
 from hilum.spark.splits import (
     PatientLeakageWarning,
+    folds_by_patient,
     leaking_patients,
     split_by_image,
     split_by_list,
@@ -46,6 +47,7 @@ __all__ = [
     "check_java",
     "finding_counts",
     "findings_of",
+    "folds_by_patient",
     "join_labels",
     "join_report",
     "leaking_patients",

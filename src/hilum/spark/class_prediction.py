@@ -13,6 +13,7 @@ from pyspark.sql import functions as F
 from hilum.errors import require
 from hilum.inference.record_predictor import RecordPredictor
 from hilum.spark.prediction import Output, RowError
+from hilum.spark.row_prediction import records_of
 from hilum.spark.shipping import shipped_bundle
 
 __all__ = ["ShippedClassModel", "check_thresholds", "predicted_class"]
@@ -52,9 +53,7 @@ class ClassPredictor:
 
     def prepare(self, columns: Sequence[pa.Array]) -> Iterator[Any]:
         """Each row's record, or why it has none."""
-        records, reasons = self.predictor.rows.pack(columns)
-        for record, reason in zip(records, reasons, strict=True):
-            yield record if reason is None else RowError(reason)
+        return records_of(self.predictor, columns)
 
     def predict(self, prepared: Sequence[Any]) -> Sequence[Mapping[str, Any] | RowError]:
         """Logits and probabilities of each record; none where the network gives no number."""

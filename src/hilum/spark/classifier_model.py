@@ -24,6 +24,14 @@ from hilum.training import History
 
 __all__ = ["NO_PREDICTION", "NNClassifierModel"]
 
+PREDICTION = "class"
+_FIELDS = {
+    "rawPredictionCol": RAW,
+    "probabilityCol": PROBABILITY,
+    "predictionCol": PREDICTION,
+    "errorCol": ERROR,
+}
+
 NO_PREDICTION = "__no_prediction"
 """Name of the class of rows that cannot be predicted and are kept."""
 
@@ -34,7 +42,7 @@ class NNClassifierModel(NNModel, ClassifierParams):
     Output columns: `predictionCol` double, the class number, whose ML attributes hold the names of
     the classes, so that IndexToString gives them; `probabilityCol` and `rawPredictionCol`, ML
     vectors of a probability and a logit per class; `errorCol` string, why a row has none, null
-    where it has. A column whose name is "" is left out.
+    where it has. The last three are left out where their name is "".
 
     A row that cannot be predicted has null vectors. With `handleInvalid` "keep" its class number is
     one more than the last, named "__no_prediction", as a StringIndexer keeps labels it does not
@@ -64,10 +72,11 @@ class NNClassifierModel(NNModel, ClassifierParams):
 
     def _transform(self, dataset: DataFrame) -> DataFrame:
         rows = _rows_of(self.bundle)
-        thresholds = self.getThresholds() if self.isDefined(self.thresholds) else None
+        given = self.isDefined(self.thresholds)
+        thresholds = self.getOrDefault(self.thresholds) if given else None
         if thresholds is not None:
             check_thresholds(thresholds, len(rows.classes))
-        invalid = self.getHandleInvalid()
+        invalid = self.getOrDefault(self.handleInvalid)
         name = ship_bundle(dataset.sparkSession, self.bundle)
         source = ShippedClassModel(name, self.getPredictBatchSize())
         together = predict_rows(dataset, self.feature_columns(), rows, source)
@@ -81,18 +90,16 @@ class NNClassifierModel(NNModel, ClassifierParams):
             names = (*names, NO_PREDICTION)
         if invalid == "error":
             prediction = F.when(error.isNull(), prediction).otherwise(_ending(error))
-        columns = {
-            self.getRawPredictionCol(): _vector(F.col(f"{TOGETHER}.{RAW}")),
-            self.getProbabilityCol(): _vector(probabilities),
-            self.getPredictionCol(): prediction,
-            self.getErrorCol(): error,
+        made = {
+            RAW: _vector(F.col(f"{TOGETHER}.{RAW}")),
+            PROBABILITY: _vector(probabilities),
+            PREDICTION: prediction,
+            ERROR: error,
         }
-        columns.pop("", None)
-        scored = together.withColumns(columns).drop(TOGETHER)
+        new = self._new_columns(dataset, _FIELDS)
+        scored = together.withColumns({column: made[field] for column, field in new.items()})
         named = self.getPredictionCol()
-        if not named:
-            return scored
-        return scored.withMetadata(named, nominal_metadata(named, names))
+        return scored.drop(TOGETHER).withMetadata(named, nominal_metadata(named, names))
 
 
 def _rows_of(bundle: ModelBundle) -> RowSpec:

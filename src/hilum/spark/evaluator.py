@@ -15,11 +15,13 @@ from pyspark.sql import DataFrame
 from hilum.errors import require
 from hilum.evaluation import mean_auroc
 from hilum.findings import FINDINGS
+from hilum.spark.accessors import with_accessors
 from hilum.spark.metrics import auroc_counts
 
 __all__ = ["RocAucEvaluator", "label_matrix"]
 
 
+@with_accessors
 class RocAucEvaluator(
     Evaluator,
     HasLabelCol,
@@ -61,22 +63,6 @@ class RocAucEvaluator(
         )
         given: dict[str, Any] = cast(Any, self)._input_kwargs
         self._set(**{name: value for name, value in given.items() if value is not None})
-
-    def setLabelCol(self, value: str) -> "RocAucEvaluator":
-        """Name of the column of labels."""
-        return self._set(labelCol=value)
-
-    def setPredictionCol(self, value: str) -> "RocAucEvaluator":
-        """Name of the column of probabilities."""
-        return self._set(predictionCol=value)
-
-    def setFinding(self, value: str) -> "RocAucEvaluator":
-        """Finding whose AUC is reported; empty: the mean."""
-        return self._set(finding=value)
-
-    def setFindings(self, value: list[str]) -> "RocAucEvaluator":
-        """Names of the arrays' elements, in order."""
-        return self._set(findings=value)
 
     def isLargerBetter(self) -> bool:
         """AUC is better when larger."""

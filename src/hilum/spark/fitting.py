@@ -28,6 +28,7 @@ from hilum.spark.cache_build import CacheContent, build_content
 from hilum.spark.display import show_progress
 from hilum.spark.executor_memory import check_memory
 from hilum.spark.preflight import make_run_directory, preflight
+from hilum.spark.queueing import executors_for
 from hilum.spark.row_cache import RowContent
 from hilum.spark.row_columns import RowColumns
 from hilum.spark.settings import FitSettings, settle_frozen, train_config
@@ -153,6 +154,7 @@ def _train(
     policy: RetryPolicy | None,
 ) -> FittedRun:
     with (
+        executors_for(spark, num_ranks),
         followed_by_mlflow(run_directory),
         show_progress(run_directory) if show else nullcontext(),
     ):

@@ -1,5 +1,7 @@
 """NNModel: a bundle as a Spark ML transformer. One bad row costs one row."""
 
+from collections.abc import Mapping
+
 import pandas as pd
 from pyspark.ml import Model
 from pyspark.ml.util import MLReadable, MLWritable
@@ -60,38 +62,13 @@ class NNModel(Model, PredictParams, MLReadable["NNModel"], MLWritable):
 
     @property
     def history(self) -> History:
-        """Training history, epoch by epoch; empty for a loaded model."""
+        """Training history, epoch by epoch; empty where only a bundle was loaded."""
         return self._history or History()
 
     @property
     def summary(self) -> pd.DataFrame:
         """Training as a table: a row per validation, the AUC of each finding in its own column."""
         return self.history.to_pandas(() if self.bundle.rows else self.findings)
-
-    def setFeaturesCol(self, value: str) -> "NNModel":
-        """Name of the image column."""
-        return self._set(featuresCol=value)
-
-    def setPredictionCol(self, value: str) -> "NNModel":
-        """Name of the probability column."""
-        return self._set(predictionCol=value)
-
-    def setOodScoreCol(self, value: str) -> "NNModel":
-        """Name of the column of out-of-distribution scores."""
-        return self._set(oodScoreCol=value)
-
-    def setErrorCol(self, value: str) -> "NNModel":
-        """Name of the column that says why a row has no prediction."""
-        return self._set(errorCol=value)
-
-    def setPredictedFindingsCol(self, value: str) -> "NNModel":
-        """Name of the column of findings called present."""
-        return self._set(predictedFindingsCol=value)
-
-    def setPredictBatchSize(self, value: int) -> "NNModel":
-        """Images per forward pass."""
-        require(value > 0, "predictBatchSize", "positive", value)
-        return self._set(predictBatchSize=value)
 
     def write(self) -> NNModelWriter:
         """A writer; `.overwrite().save(path)`."""
@@ -109,13 +86,13 @@ class NNModel(Model, PredictParams, MLReadable["NNModel"], MLWritable):
         name = ship_bundle(dataset.sparkSession, self.bundle)
         source = ShippedRadiographModel(name, self.getPredictBatchSize())
         together = dataset.withColumn(TOGETHER, predicted(source, [self.getFeaturesCol()]))
-        columns = {
-            self.getPredictionCol(): "prediction",
-            self.getOodScoreCol(): "ood_score",
-            self.getErrorCol(): ERROR,
-            self.getPredictedFindingsCol(): "present",
+        fields = {
+            "predictionCol": "prediction",
+            "oodScoreCol": "ood_score",
+            "errorCol": ERROR,
+            "predictedFindingsCol": "present",
         }
-        for column, field in columns.items():
+        for column, field in self._new_columns(dataset, fields).items():
             together = together.withColumn(column, F.col(f"{TOGETHER}.{field}"))
         return together.drop(TOGETHER)
 
@@ -124,11 +101,29 @@ class NNModel(Model, PredictParams, MLReadable["NNModel"], MLWritable):
         name = ship_bundle(dataset.sparkSession, self.bundle)
         source = ShippedRowModel(name, self.getPredictBatchSize(), rows.outputs)
         together = predict_rows(dataset, self.feature_columns(), rows, source)
-        return (
-            together.withColumn(self.getPredictionCol(), F.col(f"{TOGETHER}.prediction"))
-            .withColumn(self.getErrorCol(), F.col(f"{TOGETHER}.{ERROR}"))
-            .drop(TOGETHER)
-        )
+        fields = {"predictionCol": "prediction", "errorCol": ERROR}
+        for column, field in self._new_columns(dataset, fields).items():
+            together = together.withColumn(column, F.col(f"{TOGETHER}.{field}"))
+        return together.drop(TOGETHER)
+
+    def _new_columns(self, dataset: DataFrame, fields: Mapping[str, str]) -> dict[str, str]:
+        """Fields by the column each goes to; a column that is there already is never replaced.
+
+        Args:
+            dataset: what the columns are added to.
+            fields: by the parameter that names the column; an empty name means no column.
+        """
+        taken = {name.casefold() for name in dataset.columns}  # Spark takes "A" for "a"
+        columns = {}
+        for param, field in fields.items():
+            column = self.getOrDefault(param)
+            if column or param == "predictionCol":
+                free = column.casefold() not in taken | {""}
+                hint = f"set{param[0].upper()}{param[1:]}, or drop the column first"
+                require(free, param, "the name of a new column", column, hint=hint)
+                taken.add(column.casefold())
+                columns[column] = field
+        return columns
 
 
 def _check_image_column(dataset: DataFrame, column: str) -> None:

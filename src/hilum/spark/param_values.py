@@ -38,7 +38,7 @@ from hilum.training import (
     WatchedMetric,
 )
 
-__all__ = ["check_values", "settings_of"]
+__all__ = ["check_value", "check_values", "settings_of"]
 
 Values = Mapping[str, Any]
 
@@ -53,6 +53,7 @@ _MODES: Mapping[str, tuple[str, ...]] = {
     "gradientCompression": get_args(Compression),
     "placement": get_args(Placement),
     "head": ("auto", "new", "keep"),
+    "handleInvalid": ("keep", "skip", "error"),
 }
 
 _RULES: tuple[tuple[str, Callable[[Any], bool], tuple[str, ...]], ...] = (
@@ -67,6 +68,7 @@ _RULES: tuple[tuple[str, Callable[[Any], bool], tuple[str, ...]], ...] = (
             "keepCheckpoints",
             "featureVariants",
             "hangTimeout",
+            "predictBatchSize",
         ),
     ),
     (
@@ -166,13 +168,20 @@ def _brought(start: TransferStart, given: Collection[str]) -> dict[str, Any]:
     return {name: v for name, v in brought.items() if name not in given}
 
 
-def check_values(value: Values) -> None:
-    """Raise InvalidValueError unless every parameter by itself keeps its rule."""
+def check_value(name: str, value: Any) -> None:
+    """Raise InvalidValueError unless one parameter by itself keeps its rule."""
     for rule, holds, names in _RULES:
-        for name in names:
-            require(holds(value[name]), name, rule, value[name])
-    for name, modes in _MODES.items():
-        require(value[name] in modes, name, f"one of {', '.join(modes)}", value[name])
+        if name in names:
+            require(holds(value), name, rule, value)
+    if name in _MODES:
+        modes = _MODES[name]
+        require(value in modes, name, f"one of {', '.join(modes)}", value)
+
+
+def check_values(value: Values) -> None:
+    """Raise InvalidValueError unless every parameter keeps its rule."""
+    for name, one in value.items():
+        check_value(name, one)
     schedule_of(value["schedule"], Span(peak=value["learningRate"], steps=2, steps_per_epoch=1))
     for name in ("posWeight", "findingWeights"):
         numbers, findings = weights_of(value[name]), len(value["findings"])

@@ -1,7 +1,7 @@
 """The Spark ML parameters of Hilum's stages, declared once and shared by estimator and model."""
 
 from collections.abc import Iterable
-from typing import Any
+from typing import Any, Self
 
 from pyspark.ml.param import Param, Params, TypeConverters
 from pyspark.ml.param.shared import (
@@ -14,16 +14,41 @@ from pyspark.ml.param.shared import (
 
 from hilum.findings import FINDINGS
 from hilum.preprocessing import Chain
+from hilum.spark.accessors import with_accessors
 from hilum.spark.learning_params import LearningParams
 from hilum.spark.model_param import ModelValue, to_model
 from hilum.spark.param_texts import chain_of, to_chain_text, to_encoders_text, to_shapes_text
+from hilum.spark.param_values import check_value
 from hilum.spark.run_params import RunParams
 
 __all__ = ["PredictParams", "TrainParams"]
 
 
+_PREDICTION = "prediction"
+
+
+def _beside(prediction: str) -> dict[str, str]:
+    """Names of the output columns beside one of predictions."""
+    if prediction == _PREDICTION:
+        return {
+            "errorCol": "prediction_error",
+            "predictedFindingsCol": "predicted_findings",
+            "oodScoreCol": "ood_score",
+        }
+    return {
+        "errorCol": f"{prediction}_error",
+        "predictedFindingsCol": f"{prediction}_findings",
+        "oodScoreCol": f"{prediction}_ood_score",
+    }
+
+
+@with_accessors
 class PredictParams(HasFeaturesCol, HasPredictionCol):
-    """What prediction needs."""
+    """What prediction needs.
+
+    Output columns but the first are called after it where they have no name of their own, so that
+    two models that differ in `predictionCol` go into one plan.
+    """
 
     featuresCols: Param[Iterable[str]] = Param(
         Params._dummy(),
@@ -34,20 +59,22 @@ class PredictParams(HasFeaturesCol, HasPredictionCol):
     errorCol: Param[str] = Param(
         Params._dummy(),
         "errorCol",
-        "output column that says why a row has no prediction; null where it has one",
+        "output column that says why a row has no prediction; null where it has one; "
+        "empty: no such column",
         typeConverter=TypeConverters.toString,
     )
     predictedFindingsCol: Param[str] = Param(
         Params._dummy(),
         "predictedFindingsCol",
-        "output column of the findings called present; null where the bundle has no thresholds",
+        "output column of the findings called present; null where the bundle has no thresholds; "
+        "empty: no such column",
         typeConverter=TypeConverters.toString,
     )
     oodScoreCol: Param[str] = Param(
         Params._dummy(),
         "oodScoreCol",
         "output column of the out-of-distribution score: above 1 where an image is unlike the "
-        "training radiographs, null if the model has no such score",
+        "training radiographs, null if the model has no such score; empty: no such column",
         typeConverter=TypeConverters.toString,
     )
     predictBatchSize: Param[int] = Param(
@@ -62,11 +89,9 @@ class PredictParams(HasFeaturesCol, HasPredictionCol):
         self._setDefault(
             featuresCol="image",
             featuresCols=[],
-            predictionCol="prediction",
-            errorCol="prediction_error",
-            predictedFindingsCol="predicted_findings",
-            oodScoreCol="ood_score",
+            predictionCol=_PREDICTION,
             predictBatchSize=32,
+            **_beside(_PREDICTION),
         )
 
     def feature_columns(self) -> tuple[str, ...]:
@@ -89,7 +114,22 @@ class PredictParams(HasFeaturesCol, HasPredictionCol):
         """Images per forward pass in transform."""
         return self.getOrDefault(self.predictBatchSize)
 
+    def _set(self, **kwargs: Any) -> Self:
+        """Set parameters, or none of them where one breaks its rule."""
+        before = dict(self._paramMap)
+        try:
+            super()._set(**kwargs)
+            for name in kwargs:
+                check_value(name, self.getOrDefault(name))
+        except Exception:
+            self._paramMap = before
+            raise
+        if "predictionCol" in kwargs:
+            self._setDefault(**_beside(self.getPredictionCol()))
+        return self
 
+
+@with_accessors
 class TrainParams(PredictParams, LearningParams, RunParams, HasLabelCol, HasSeed, HasWeightCol):
     """What training needs; every parameter has a default that works."""
 

@@ -17,7 +17,7 @@ from hilum.spark.prediction import Output, PredictorSource, RowError, predicted
 from hilum.spark.row_columns import kind_of, readable
 from hilum.spark.shipping import shipped_bundle
 
-__all__ = ["TOGETHER", "ShippedRowModel", "predict_rows"]
+__all__ = ["TOGETHER", "ShippedRowModel", "predict_rows", "records_of"]
 
 PREDICTION = "prediction"
 TOGETHER = "_hilum_predicted"
@@ -90,9 +90,7 @@ class RowsPredictor:
 
     def prepare(self, columns: Sequence[pa.Array]) -> Iterator[Any]:
         """Each row's record, or why it has none."""
-        records, reasons = self.predictor.rows.pack(columns)
-        for record, reason in zip(records, reasons, strict=True):
-            yield record if reason is None else RowError(reason)
+        return records_of(self.predictor, columns)
 
     def predict(self, prepared: Sequence[Any]) -> Sequence[Mapping[str, Any] | RowError]:
         """The prediction of each record; a row for which the network gives no number has none."""
@@ -107,6 +105,13 @@ class RowsPredictor:
             value = values[0] if len(values) == 1 else dict(zip(names, values, strict=True))
             rows.append({PREDICTION: value} if good[at] else RowError("not_finite"))
         return rows
+
+
+def records_of(predictor: RecordPredictor, columns: Sequence[pa.Array]) -> Iterator[Any]:
+    """Each row's record, or why it has none."""
+    records, reasons = predictor.rows.pack(columns)
+    for record, reason in zip(records, reasons, strict=True):
+        yield record if reason is None else RowError(reason)
 
 
 def _is_number(output: NetworkOutput) -> bool:

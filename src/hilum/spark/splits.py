@@ -29,6 +29,7 @@ from hilum.spark.tables import FILE_NAME_COLUMNS, base_name, read_table, text
 
 __all__ = [
     "PatientLeakageWarning",
+    "folds_by_patient",
     "leaking_patients",
     "split_by_image",
     "split_by_list",
@@ -83,6 +84,27 @@ def split_of(
     digest = hashlib.sha256(f"{seed}:{key}".encode()).hexdigest()[:_HEX_DIGITS]
     position = int(digest, 16) / 16**_HEX_DIGITS
     return next(name for name, cutoff in cutoffs if position < cutoff)
+
+
+def folds_by_patient(
+    df: DataFrame,
+    numFolds: int = 3,
+    patientCol: str = "patient_id",
+    seed: int = 0,
+    foldCol: str = "fold",
+) -> DataFrame:
+    """Add or replace an integer column of folds, for `CrossValidator(foldCol="fold")`.
+
+    All images of a patient are in one fold, from 0 to `numFolds` - 1, by the same rule as
+    `split_by_patient`. Rows with a null or blank patient are left out: they might be anybody's, and
+    `CrossValidator` takes no row without a fold. Nothing is computed here.
+    """
+    require(numFolds >= 2, "numFolds", "two or more", numFolds)
+    cutoffs = _cutoffs({str(fold): 1 / numFolds for fold in range(numFolds)})
+    data = merge_duplicate_columns(df)
+    _require_column(data, patientCol, "patientCol")
+    fold = _split(text(F.col(patientCol)), cutoffs, seed).cast("int")
+    return data.withColumn(foldCol, fold).filter(F.col(foldCol).isNotNull())
 
 
 def split_by_list(

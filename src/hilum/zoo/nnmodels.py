@@ -57,7 +57,7 @@ class NNModel(ModernNNModel):
 
     def setBatchSize(self, value: int) -> "NNModel":
         """Images per forward pass; any number, whatever the cluster."""
-        self.setPredictBatchSize(value)
+        self._set(predictBatchSize=value)
         return self
 
     def getBatchSize(self) -> int:
@@ -135,7 +135,7 @@ class NNClassifierModel(NNModel):
         modern = ModernNNClassifierModel(self.bundle)
         # The names of its classes are the numbers that scripts of 2019 have in their labels.
         first = float(rows.classes[0])
-        modern.setProbabilityCol(_PROBABILITY).setRawPredictionCol("")
+        modern._set(probabilityCol=_PROBABILITY, rawPredictionCol="")
         scored = _on_parts(self, modern, dataset, rows)
         column = self.getPredictionCol()
         called = F.col(column) + first
