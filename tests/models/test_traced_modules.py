@@ -11,7 +11,8 @@ from any_models import Untraceable, small_net
 from hilum.errors import InvalidValueError
 from hilum.models import architecture
 from hilum.models.recipes import TracedRecipe, recipe_of
-from hilum.models.starting import build_start, start_of_instance, with_new_head
+from hilum.models.splitting import split_frozen
+from hilum.models.starting import build_start, find_head, start_of_instance, with_new_head
 from hilum.models.traced import TracedNetwork, trace_instance
 
 
@@ -159,6 +160,16 @@ def test_a_crafted_program_builds_nothing_that_is_in_no_table(change, said):
     change(stored["program"])
     with pytest.raises(InvalidValueError, match=said):
         recipe_of(stored).build()
+
+
+def test_a_traced_network_of_images_is_followed_and_split_as_others_are():
+    traced = trace_instance(architecture("resnet18").build()).eval()
+    traced.requires_grad_(False)
+    traced.get_submodule("layer4").requires_grad_(True)
+    split = split_frozen(traced)
+    (given,) = images()
+    torch.testing.assert_close(split.rest(split.prefix(given)), traced(given))
+    assert find_head(traced) == "fc"
 
 
 def test_a_module_starts_whole_or_with_a_new_last_layer():

@@ -126,7 +126,8 @@ def test_sparks_own_evaluator_and_split_work_on_one_finding_in_a_pipeline(data, 
     path = str(tmp_path / "best")
     tuned.bestModel.write().overwrite().save(path)
     scored = PipelineModel.load(path).transform(data).select("rawPrediction", "label").cache()
-    known = roc_auc_score(*zip(*[(row.label, row.rawPrediction) for row in scored.collect()]))
+    rows = scored.collect()
+    known = roc_auc_score([row.label for row in rows], [row.rawPrediction for row in rows])
     assert BinaryClassificationEvaluator().evaluate(scored) == pytest.approx(known, abs=1e-9)
     assert 0 <= tuned.validationMetrics[0] <= 1
 

@@ -23,7 +23,7 @@ from hilum.models.graph.network import MAX_PARAMETERS
 from hilum.models.initialisation import random_parameters_zero
 from hilum.models.named_nodes import cut_network
 from hilum.models.node_names import names_of_2019
-from hilum.models.traced import Program, TracedNetwork
+from hilum.models.traced import Program, TracedNetwork, traced_network
 from hilum.models.weights import WeightsReport
 
 __all__ = [
@@ -174,7 +174,7 @@ class TracedRecipe:
     def build(self) -> TracedNetwork:
         """Return the network of the program."""
         with random_parameters_zero():
-            return TracedNetwork(self.program)
+            return traced_network(self.program)
 
     def to_json(self) -> dict[str, Any]:
         """Plain data."""

@@ -1,4 +1,4 @@
-"""NNEstimator: transfer learning on a DataFrame of radiographs, as Spark ML knows it."""
+"""NNEstimator: networks that learn from a DataFrame of radiographs, or of anything else."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
@@ -44,7 +44,10 @@ __all__ = ["NNEstimator"]
 
 
 class NNEstimator(Estimator[NNModel], TrainParams, MLReadable["NNEstimator"], MLWritable):
-    """Trains a classifier of findings on the executors and returns the best epoch's NNModel.
+    """Trains a network on the executors and returns the best epoch's NNModel.
+
+    One column of images with a loss of findings is transfer learning, where a new last layer gives a
+    probability per finding; other columns and losses train the network as it is (docs/any-data.md).
 
     Example:
         model = NNEstimator(model="resnet50", splitCol="split", maxEpochs=5).fit(data)

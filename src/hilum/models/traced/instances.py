@@ -16,7 +16,7 @@ from torch import fx, nn
 
 from hilum.errors import InvalidValueError
 from hilum.models.initialisation import global_generator_kept
-from hilum.models.traced.network import TracedNetwork
+from hilum.models.traced.network import TracedNetwork, traced_network
 from hilum.models.traced.program import Layer, OwnTensor, Program, Reference, Step, encoded
 from hilum.models.traced.tables import FUNCTIONS, METHODS, MODULES, options_of
 
@@ -48,7 +48,7 @@ def trace_instance(network: nn.Module) -> TracedNetwork:
         network = nn.Sequential(network)
     program = _Description(network).program()
     with global_generator_kept():
-        traced = TracedNetwork(program)
+        traced = traced_network(program)
     weights, own = network.state_dict(), traced.state_dict()
     traced.load_state_dict({name: weights[name] for name in own})
     learns = {name: parameter.requires_grad for name, parameter in network.named_parameters()}

@@ -11,7 +11,7 @@ from hilum.models.graph.network import MAX_PARAMETERS
 from hilum.models.traced.program import Layer, OwnTensor, Program, Reference, dtype_of, references
 from hilum.models.traced.tables import FUNCTIONS, MODULES
 
-__all__ = ["TracedNetwork"]
+__all__ = ["TracedNetwork", "traced_network"]
 
 
 class TracedNetwork(nn.Module):
@@ -43,6 +43,9 @@ class TracedNetwork(nn.Module):
 
     def forward(self, *inputs: Tensor) -> Any:
         """Compute what the network the program was made of computes."""
+        return self._run(inputs)
+
+    def _run(self, inputs: tuple[Tensor, ...]) -> Any:
         program = self.program
         if len(inputs) != len(program.inputs):
             raise TypeError(
@@ -75,6 +78,19 @@ class TracedNetwork(nn.Module):
                 owner.add_module(parent, nn.Module())
             owner = owner.get_submodule(parent)
         return owner, name
+
+
+class _OfOneInput(TracedNetwork):
+    """With a forward that torch.fx can follow, so that it is cut, split and given a new head."""
+
+    def forward(self, value: Tensor) -> Any:
+        """Compute what the network the program was made of computes."""
+        return self._run((value,))
+
+
+def traced_network(program: Program) -> TracedNetwork:
+    """Build the network of a program; see `TracedNetwork`."""
+    return _OfOneInput(program) if len(program.inputs) == 1 else TracedNetwork(program)
 
 
 def _require_free(owner: nn.Module, name: str) -> None:
