@@ -46,8 +46,8 @@ __all__ = ["NNEstimator"]
 class NNEstimator(Estimator[NNModel], TrainParams, MLReadable["NNEstimator"], MLWritable):
     """Trains a network on the executors and returns the best epoch's NNModel.
 
-    One column of images with a loss of findings is transfer learning, where a new last layer gives a
-    probability per finding; other columns and losses train the network as it is (docs/any-data.md).
+    One column of images with a loss of findings is transfer learning, where a new last layer gives
+    a probability per finding; else the network is trained as it is (docs/any-data.md).
 
     Example:
         model = NNEstimator(model="resnet50", splitCol="split", maxEpochs=5).fit(data)
