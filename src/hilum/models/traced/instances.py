@@ -17,7 +17,7 @@ from torch import fx, nn
 from hilum.errors import InvalidValueError
 from hilum.models.initialisation import global_generator_kept
 from hilum.models.traced.network import TracedNetwork, traced_network
-from hilum.models.traced.program import Layer, OwnTensor, Program, Reference, Step, encoded
+from hilum.models.traced.program import Kind, Layer, OwnTensor, Program, Reference, Step, encoded
 from hilum.models.traced.tables import FUNCTIONS, METHODS, MODULES, options_of
 
 __all__ = ["trace_instance"]
@@ -127,6 +127,7 @@ class _Description:
     def _step(self, node: fx.Node) -> Step:
         what = getattr(node.target, "__name__", str(node.target))
         args, kwargs = self._plain(node.args, what), self._plain(dict(node.kwargs), what)
+        kind: Kind
         if node.op == "call_module":
             kind, target = "layer", str(node.target)
         elif node.op == "get_attr":
@@ -143,8 +144,7 @@ class _Description:
         return Step(name=node.name, kind=kind, target=target, args=args, kwargs=kwargs)
 
     def _plain(self, value: Any, what: str) -> Any:
-        plain = fx.node.map_arg(value, lambda node: Reference(node.name))
-        plain = _of_python(plain)
+        plain = _of_python(value)
         try:
             encoded(plain)
         except InvalidValueError as error:
@@ -177,7 +177,9 @@ class _Description:
 
 
 def _of_python(value: Any) -> Any:
-    """Lists, tuples and dicts of torch.fx and torch as those of Python."""
+    """Lists, tuples and dicts of torch.fx and torch as those of Python, nodes as references."""
+    if isinstance(value, fx.Node):
+        return Reference(value.name)
     if isinstance(value, tuple):
         return tuple(_of_python(one) for one in value)
     if isinstance(value, list):

@@ -17,6 +17,8 @@ __all__ = ["TracedNetwork", "traced_network"]
 class TracedNetwork(nn.Module):
     """Runs a program's steps in their order; layers and tensors have the paths they had.
 
+    `traced_network` makes one.
+
     Raises:
         InvalidValueError: options that a layer does not take, absurdly many parameters, or a step
             that reads what no earlier one made.
@@ -40,10 +42,6 @@ class TracedNetwork(nn.Module):
             _hold(owner, name, tensor)
         self.program = program
         self._last_uses = _last_uses(program)
-
-    def forward(self, *inputs: Tensor) -> Any:
-        """Compute what the network the program was made of computes."""
-        return self._run(inputs)
 
     def _run(self, inputs: tuple[Tensor, ...]) -> Any:
         program = self.program
@@ -80,6 +78,14 @@ class TracedNetwork(nn.Module):
         return owner, name
 
 
+class _OfInputs(TracedNetwork):
+    """With any number of arguments."""
+
+    def forward(self, *inputs: Tensor) -> Any:
+        """Compute what the network the program was made of computes."""
+        return self._run(inputs)
+
+
 class _OfOneInput(TracedNetwork):
     """With a forward that torch.fx can follow, so that it is cut, split and given a new head."""
 
@@ -90,7 +96,7 @@ class _OfOneInput(TracedNetwork):
 
 def traced_network(program: Program) -> TracedNetwork:
     """Build the network of a program; see `TracedNetwork`."""
-    return _OfOneInput(program) if len(program.inputs) == 1 else TracedNetwork(program)
+    return _OfOneInput(program) if len(program.inputs) == 1 else _OfInputs(program)
 
 
 def _require_free(owner: nn.Module, name: str) -> None:
