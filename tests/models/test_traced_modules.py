@@ -14,6 +14,7 @@ from hilum.models.recipes import TracedRecipe, recipe_of
 from hilum.models.splitting import split_frozen
 from hilum.models.starting import build_start, find_head, start_of_instance, with_new_head
 from hilum.models.traced import TracedNetwork, trace_instance
+from row_nets import TwoArguments
 
 
 class Words(nn.Module):
@@ -187,5 +188,6 @@ def test_a_module_starts_whole_or_with_a_new_last_layer():
     model, _ = build_start(headed.architecture, headed, 3)
     torch.testing.assert_close(model.get_parameter("2.weight"), network[2].weight)
     assert model(torch.zeros(2, 1, 32, 32)).shape == (2, 3)
-    with pytest.raises(InvalidValueError, match="last layer of the network must be linear"):
-        with_new_head(start_of_instance(nn.Sequential(nn.Conv2d(1, 2, 3), nn.Flatten())))
+    for other in (nn.Sequential(nn.Conv2d(1, 2, 3), nn.Flatten()), TwoArguments()):
+        with pytest.raises(InvalidValueError, match="last layer of the network must be linear"):
+            with_new_head(start_of_instance(other))

@@ -17,7 +17,7 @@ from hilum.models.factories import FactoryRecipe
 from hilum.models.initialisation import random_parameters_zero
 from hilum.models.recipes import LibraryRecipe, LoadedModel, PixelContract, TracedRecipe
 from hilum.models.splitting import trace
-from hilum.models.traced import trace_instance
+from hilum.models.traced import TracedNetwork, trace_instance
 from hilum.models.transfer import build_classifier, head_names, new_classifier
 from hilum.models.transfer_start import TransferStart
 from hilum.models.weights import WeightsReport
@@ -202,7 +202,9 @@ def wanted_pixels(start: TransferStart) -> PixelContract:
             channels = _channels_of(design.build())
     if pixels.mean is not None or pixels.channels == "BGR" or len(mean) != channels:
         mean, std = _normalisation(channels, pixels)
-    if pixels.mean is None and design.recipe is not None:  # of a library's networks it is known
+    # Of a library's networks it is known, of the user's own nobody said that they had learnt.
+    silent = design.recipe is None or isinstance(design.recipe, TracedRecipe)
+    if pixels.mean is None and not silent:
         logger.warning(
             "%s does not say how its pixels are normalised: mean=%s std=%s are assumed",
             design.name,
@@ -256,6 +258,8 @@ def find_head(network: nn.Module) -> str:
     Raises:
         InvalidValueError: the network ends in something else.
     """
+    if isinstance(network, TracedNetwork):
+        return _require_head(network, network.last_layer)
     try:
         graph = trace(network)
     except InvalidValueError:  # its code cannot be followed, so its last layer has to tell

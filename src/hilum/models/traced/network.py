@@ -43,6 +43,14 @@ class TracedNetwork(nn.Module):
         self.program = program
         self._last_uses = _last_uses(program)
 
+    @property
+    def last_layer(self) -> str:
+        """Path of the layer whose value is the result; "" where the result is something else."""
+        steps = {step.name: step for step in self.program.steps}
+        result = self.program.result
+        last = steps.get(result.name) if isinstance(result, Reference) else None
+        return last.target if last is not None and last.kind == "layer" else ""
+
     def _run(self, inputs: tuple[Tensor, ...]) -> Any:
         program = self.program
         if len(inputs) != len(program.inputs):
