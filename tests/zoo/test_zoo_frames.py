@@ -306,7 +306,7 @@ def test_an_estimator_on_numbers_of_two_inputs_learns_a_mean_squared_error(spark
         old.copy().setValidation(zoo.EveryEpoch(), data, [zoo.AUC()]).modern(data)
     model = old.fit(data)
     model.model.saveModel(str(tmp_path / "model"))
-    again = zoo.NNModel(zoo.Net.load(str(tmp_path / "model")))
+    again = zoo.NNModel(zoo.Net.load(str(tmp_path / "model"))).setFeaturesCol("features")
     scored = again.transform(data)
     assert scored.columns == ["features", "label", "prediction"]
     for row in scored.collect():
