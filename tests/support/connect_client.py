@@ -28,6 +28,7 @@ from hilum.spark import (
 from image_files import picture, png, write_files
 
 FINDINGS = ["Bright", "Left"]
+MODEL = "models/one"  # below the folder that Spark was started in
 seconds: dict[str, float] = {}
 
 
@@ -67,9 +68,9 @@ def main(address: str, folder: Path) -> None:
     model = fitted.stages[1]
     with step("save and load a model, twice"):
         for name in ("first", "second"):
-            model.setErrorCol(name).write().overwrite().save(str(folder / "model"))
-            loaded = NNModel.load(str(folder / "model"))
-        refused = refusal(lambda: model.save(str(folder / "model")))
+            model.setErrorCol(name).write().overwrite().save(MODEL)
+            loaded = NNModel.load(MODEL)
+        refused = refusal(lambda: model.save(MODEL))
     with step("save and load pipelines"):
         for stage, name in ((pipeline, "pipeline"), (fitted, "fitted")):
             stage.save(str(folder / name))

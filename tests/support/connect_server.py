@@ -7,17 +7,16 @@ from pathlib import Path
 
 import standalone
 from quick_java import QUICK_JAVA
+from warm_python import WARM_PYTHON
 
 _SERVER = "org.apache.spark.sql.connect.service.SparkConnectServer"
 
 
 @contextmanager
-def connect_server(folder: Path, settings: dict[str, str] | None = None) -> Iterator[str]:
+def connect_server(folder: Path) -> Iterator[str]:
     """Start a server of two cores and yield its address; nothing of it is left at the end.
 
-    Args:
-        folder: gets the server's log, warehouse and temporary files.
-        settings: of Spark, besides.
+    It works in `folder`, which gets its log and temporary files.
     """
     port = standalone.free_port()
     options = {
@@ -32,12 +31,15 @@ def connect_server(folder: Path, settings: dict[str, str] | None = None) -> Iter
         "spark.sql.shuffle.partitions": "2",
         "spark.ui.enabled": "false",
         "spark.pyspark.python": sys.executable,
-        **(settings or {}),
+        "spark.python.daemon.module": WARM_PYTHON["spark.python.daemon.module"],
     }
     words = ["org.apache.spark.deploy.SparkSubmit", "--master", "local[2]", "--class", _SERVER]
     for name, value in options.items():
         words += ["--conf", f"{name}={value}"]
-    process = standalone.start([*words, "spark-internal"], folder / "connect")
+    # Python workers of a server do not get spark.executorEnv.
+    path = WARM_PYTHON["spark.executorEnv.PYTHONPATH"]
+    place = ("env", "-C", str(folder), f"PYTHONPATH={path}")
+    process = standalone.start([*words, "spark-internal"], folder / "connect", place)
     try:
         standalone.wait_for_port("127.0.0.1", port, process)
         yield f"sc://127.0.0.1:{port}"

@@ -26,6 +26,7 @@ from hilum.spark.barrier import BarrierLauncher, executor_layout
 from hilum.spark.cache import CacheColumns, ImageContent
 from hilum.spark.cache_build import CacheContent, build_content
 from hilum.spark.display import show_progress
+from hilum.spark.driver_networks import one_at_a_time
 from hilum.spark.executor_memory import check_memory
 from hilum.spark.preflight import make_run_directory, preflight
 from hilum.spark.queueing import executors_for
@@ -91,35 +92,49 @@ def fit_run(
         cache = open_cache(build_content(data, content, cache_root), verify=False)
         if draft.rows is None:
             _check_labels(cache, draft.outputs)
-        model, report = build_start(
-            draft.blueprint,
-            settings.start,
-            draft.num_outputs,
-            weights=settings.weights,
-            dropout=draft.dropout,
-            seed=draft.seed,
-        )
-        settings = settle_frozen(settings, model)
-        config = train_config(settings, report, cache.labels[cache.positions("train")])
-        # A layer that is not there and a missing package are said here, not by a rank.
-        config.optimizer.build(model.named_parameters(), head_names(config.blueprint))
-        for layer in (config.freeze, *(layer for _, layer in config.unfreeze)):
-            freeze_layers(model, config.blueprint, layer, also=config.frozen)
         cache_directory = storage.join(cache_root, cache.manifest.fingerprint)
-        job = TrainJob(config=config, cache_directory=cache_directory)
-        provenance = {
-            **settings.provenance,
-            "start_weights": asdict(report),
-            "num_ranks": num_ranks,
-            "images_per_split": dict(Counter(cache.splits.tolist())),
-            "images_rejected": dict(cache.manifest.rejected),
-            "cache_fingerprint": cache.manifest.fingerprint,
-        }
-        storage.write_json(storage.join(run_directory, "provenance.json"), provenance)
-        check_memory(spark, config, model, cache, num_ranks, show=settings.show_progress)
-        write_down(spark, run_directory, config, settings.mlflow)
-        prepare_run(run_directory, job, model)
+        _prepare(spark, settings, cache, cache_directory, run_directory, num_ranks)
         return _train(spark, run_directory, num_ranks, settings.show_progress, settings.retry)
+
+
+@one_at_a_time
+def _prepare(
+    spark: SparkSession,
+    settings: FitSettings,
+    cache: ImageCache,
+    cache_directory: str,
+    run_directory: str,
+    num_ranks: int,
+) -> None:
+    """Write all that ranks need to the run directory: start weights, configuration, provenance."""
+    draft = settings.draft
+    model, report = build_start(
+        draft.blueprint,
+        settings.start,
+        draft.num_outputs,
+        weights=settings.weights,
+        dropout=draft.dropout,
+        seed=draft.seed,
+    )
+    settings = settle_frozen(settings, model)
+    config = train_config(settings, report, cache.labels[cache.positions("train")])
+    # A layer that is not there and a missing package are said here, not by a rank.
+    config.optimizer.build(model.named_parameters(), head_names(config.blueprint))
+    for layer in (config.freeze, *(layer for _, layer in config.unfreeze)):
+        freeze_layers(model, config.blueprint, layer, also=config.frozen)
+    job = TrainJob(config=config, cache_directory=cache_directory)
+    provenance = {
+        **settings.provenance,
+        "start_weights": asdict(report),
+        "num_ranks": num_ranks,
+        "images_per_split": dict(Counter(cache.splits.tolist())),
+        "images_rejected": dict(cache.manifest.rejected),
+        "cache_fingerprint": cache.manifest.fingerprint,
+    }
+    storage.write_json(storage.join(run_directory, "provenance.json"), provenance)
+    check_memory(spark, config, model, cache, num_ranks, show=settings.show_progress)
+    write_down(spark, run_directory, config, settings.mlflow)
+    prepare_run(run_directory, job, model)
 
 
 def resume_run(

@@ -24,6 +24,7 @@ from hilum.models.starting import (
     with_new_head,
 )
 from hilum.models.transfer_start import TransferStart
+from hilum.spark.driver_networks import one_at_a_time
 
 __all__ = [
     "ModelValue",
@@ -40,6 +41,7 @@ ModelValue: TypeAlias = str | TransferStart | FactoryRecipe
 _FACTORY = "factory.json"
 
 
+@one_at_a_time
 def to_model(value: object) -> ModelValue:
     """Check what was given as `model` and bring it into one of three forms.
 
@@ -61,6 +63,7 @@ def to_model(value: object) -> ModelValue:
     return factory(text) if is_factory_name(text) else text
 
 
+@one_at_a_time
 def design_of(value: ModelValue) -> Architecture:
     """What is to be built.
 
@@ -74,6 +77,7 @@ def design_of(value: ModelValue) -> Architecture:
     return architecture(value)
 
 
+@one_at_a_time
 def design_for_rows(value: ModelValue, head: str) -> Architecture:
     """What is to be built for rows of any columns: the whole network, unless a new head is wanted.
 
@@ -93,6 +97,7 @@ def design_for_rows(value: ModelValue, head: str) -> Architecture:
     return whole_design(value)
 
 
+@one_at_a_time
 def pixels_for(value: ModelValue) -> PixelContract:
     """What the network wants to see, nothing left open."""
     if isinstance(value, TransferStart):

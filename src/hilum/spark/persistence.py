@@ -172,7 +172,7 @@ class _Saved:
 
     def restored(self, instance: Stage) -> Stage:
         instance._resetUid(self.metadata["uid"])
-        DefaultParamsReader.getAndSetParams(instance, self.metadata)
+        DefaultParamsReader.getAndSetParams(cast(Any, instance), self.metadata)
         return instance
 
 

@@ -14,6 +14,7 @@ from hilum.errors import InvalidValueError, require
 from hilum.inputs import ImageInput, Input, RowSpec, Target, TensorInput, TextEncoder, TextInput
 from hilum.optim import Objective
 from hilum.preprocessing import Chain
+from hilum.spark.driver_networks import one_at_a_time
 from hilum.spark.row_cache import selected_rows
 from hilum.spark.row_columns import RowColumns, kind_of
 from hilum.training.trial import try_network
@@ -54,6 +55,7 @@ class RowPlan:
     record: Tensor
     labels: Tensor
 
+    @one_at_a_time
     def tried(self, model: nn.Module, loss: Objective) -> RowSpec:
         """The contract with the outputs of a network; raises where the two do not fit."""
         return try_network(model, self.spec, loss, self.record, self.labels)
