@@ -114,6 +114,8 @@ MEANINGS: dict[str, dict[str, str]] = {
         "valid_loss": "on the whole validation split; null without one",
         "valid_mean_auroc": "likewise; null where no finding has both label values",
         "valid_auroc": "the same per finding, in the order of the model's findings",
+        "valid_accuracy": "of classifiers: weighted share of validation rows called right",
+        "valid_log_loss": "of classifiers: weighted mean of -log of the true class's probability",
         "lr": "learning rate of the last step",
         "images_per_s": "training images per second over all ranks, validation not counted",
         "seconds": "since the last record, validation included",

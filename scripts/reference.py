@@ -35,7 +35,13 @@ from hilum.preprocessing import radiograph_chain
 from hilum.radiograph import REASONS
 from hilum.recipes.ingest import IngestReport
 from hilum.recipes.runs import RunSummary
-from hilum.spark import NNEstimator, NNModel, RocAucEvaluator
+from hilum.spark import (
+    NNClassifier,
+    NNClassifierModel,
+    NNEstimator,
+    NNModel,
+    RocAucEvaluator,
+)
 from hilum.training import EpochRecord
 from hilum.training.environment import describe_environment
 from hilum.training.progress import Progress
@@ -115,6 +121,17 @@ def parameters_page() -> str:
         parts += [f"## {type(stage).__name__}", _sentences(type(stage).__doc__)]
         rows = ([f"`{p.name}`", _default(stage, p.name), p.doc] for p in stage.params)
         parts.append(_table(("name", "default", "meaning"), rows))
+    for stage, base in ((NNClassifier(), NNEstimator()), (NNClassifierModel(), NNModel())):
+        known = {p.name: _default(base, p.name) for p in base.params}
+        defaults = {p.name: _default(stage, p.name) for p in stage.params}
+        rows = (
+            [f"`{p.name}`", defaults[p.name], p.doc]
+            for p in stage.params
+            if defaults[p.name] != known.get(p.name)
+        )
+        parts += [f"## {type(stage).__name__}", _sentences(type(stage).__doc__)]
+        parts.append(f"Those of {type(base).__name__}; these are its own, or begin otherwise:")
+        parts.append(_table(("name", "default", "meaning"), rows))
     return "\n\n".join(parts)
 
 
@@ -171,7 +188,7 @@ def schema_page() -> str:
         "One object per epoch under `epochs`:",
         _fields("history.json", _names(EpochRecord)),
         "`RUN/history.csv` has the same columns, but `valid_auroc_FINDING` for each finding in "
-        "place of `valid_auroc`.",
+        "place of `valid_auroc`, and those of classifiers only there.",
         "## RUN/environment.json",
         _fields("environment.json", [*describe_environment(), "leader"]),
         "## RUN/progress.json",

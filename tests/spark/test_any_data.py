@@ -4,16 +4,18 @@ import time
 
 import numpy as np
 import pytest
+import torch
 from pyspark.ml.linalg import Vectors
 from sklearn.linear_model import LinearRegression
 
 import row_nets
 from hilum.errors import InvalidValueError
+from hilum.inference import load_bundle, save_bundle
 from hilum.inputs import WordEncoder
 from hilum.models import factory
 from hilum.preprocessing import Chain, ChannelNormalize, Resize
 from hilum.spark import NNEstimator, NNModel
-from row_nets import image_number_text, line, narrow, two_arguments
+from row_nets import TwoArguments, image_number_text, line, narrow, worst
 
 pytestmark = pytest.mark.spark
 
@@ -76,20 +78,41 @@ def test_linear_regression_on_vectors_is_that_of_scikit_learn(table, tmp_path):
     assert [row.prediction for row in rows[64:]] == [None, None]
 
 
-def test_several_arguments_and_outputs_are_one_column_each(table, tmp_path):
+def test_several_arguments_and_outputs_of_a_module_have_a_column_and_a_loss_each(table, tmp_path):
+    """The module's code stays here; ranks and bundle have its steps."""
     data, _, _ = table
     both = data.selectExpr("list", "y as number", "y", "array(y, -y) as pair")
-    model = estimator(
-        model=factory(two_arguments),
+    torch.manual_seed(0)
+    network = TwoArguments()
+    start = {name: tensor.clone() for name, tensor in network.state_dict().items()}
+    made = estimator(
+        model=network,
         featuresCols=["list", "number"],
         labelCols=["y", "pair"],
+        loss={"pair": (worst, 0.5), "y": "mse"},
+        learningRate=0.1,
         maxEpochs=2,
         numRanks=2,
-    ).fit(both)
-    (row,) = model.transform(both).select("prediction").limit(1).collect()
-    assert isinstance(row.prediction.y, float)
-    assert len(row.prediction.pair) == 2
-    assert model.history.epochs[-1].train_loss < model.history.epochs[0].train_loss
+    )
+    made.write().save(str(tmp_path / "estimator"))
+    model = NNEstimator.load(str(tmp_path / "estimator")).fit(both)
+    numbers = torch.tensor([row.list for row in both.collect()[:64]])
+    y = torch.tensor([row.y for row in both.collect()[:64]])
+    with torch.no_grad():
+        one, two = network(numbers, y[:, None])
+    first = ((one[:, 0] - y) ** 2).mean()
+    second = (two - torch.stack([y, -y], 1)).abs().amax(1).mean()
+    known = float(first + 0.5 * second)
+    assert model.history.epochs[0].train_loss == pytest.approx(known, rel=1e-4)
+    assert model.history.epochs[1].train_loss < known
+    assert all(network.state_dict()[name].equal(tensor) for name, tensor in start.items())
+    save_bundle(model.bundle, str(tmp_path / "bundle"))
+    again = load_bundle(str(tmp_path / "bundle")).network()
+    assert not isinstance(again, TwoArguments)
+    (row,) = model.transform(both).select("list", "number", "prediction").limit(1).collect()
+    one, two = again(torch.tensor([row.list]), torch.tensor([[row.number]]))
+    assert row.prediction.y == pytest.approx(one.item(), rel=1e-5)
+    assert row.prediction.pair == pytest.approx(two[0].tolist(), rel=1e-5)
 
 
 def test_sizes_that_do_not_fit_are_said_with_both_shapes_before_any_job(table, tmp_path):
@@ -101,6 +124,8 @@ def test_sizes_that_do_not_fit_are_said_with_both_shapes_before_any_job(table, t
         estimator(model=factory(line, outputs=4), runDir=str(tmp_path / "run")).fit(data)
     assert time.perf_counter() - started < 10
     assert not (tmp_path / "run").exists()
+    with pytest.raises(InvalidValueError, match=r"loss must be one per label column \(y\)"):
+        estimator(loss={"z": "mse"}).fit(data)
 
 
 def test_an_image_a_number_and_a_text_go_in_together(spark, table, tmp_path):

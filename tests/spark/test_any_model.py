@@ -9,7 +9,7 @@ import pytest
 import torch
 from pyspark.ml import Pipeline
 
-from any_models import CAFFE, loaded, loaded_from_a_file, small_net, spec
+from any_models import CAFFE, Untraceable, loaded, loaded_from_a_file, small_net, spec
 from hilum.errors import InvalidValueError, MissingDependencyError
 from hilum.explain import Explainer
 from hilum.inference import ModelBundle, Predictor, load_bundle, save_bundle
@@ -125,7 +125,9 @@ def test_what_a_start_says_of_its_head_counts_unless_the_estimator_says_otherwis
     assert (plain.dropout, plain.optimizer.head_weight_decay) == (0.2, 0.01)
 
 
-@pytest.mark.parametrize("model", [loaded(), factory(small_net, width=4), "any_models:small_net"])
+@pytest.mark.parametrize(
+    "model", [loaded(), factory(small_net, width=4), "any_models:small_net", small_net(4)]
+)
 def test_an_estimator_with_any_model_is_copied_saved_and_loaded(spark, tmp_path, model):
     before = NNEstimator(model=model, findings=["A"])
     copy = before.copy({before.maxEpochs: 3})
@@ -154,7 +156,7 @@ def test_explain_params_shows_a_model_in_words_not_in_numbers(spark):
 @pytest.mark.parametrize(
     ("model", "error", "said"),
     [
-        (small_net(), InvalidValueError, "network_factory"),
+        (Untraceable(), InvalidValueError, "control flow.*network_factory"),
         (lambda: small_net(), InvalidValueError, "others can import"),
         ("no_such_module:net", MissingDependencyError, "--py-files"),
         (loaded(spec().up_to("conv2")), InvalidValueError, "transfer"),

@@ -3,7 +3,13 @@
 import pytest
 
 from hilum.errors import InvalidValueError
-from hilum.spark import NNEstimator, NNModel, RocAucEvaluator
+from hilum.spark import (
+    NNClassifier,
+    NNClassifierModel,
+    NNEstimator,
+    NNModel,
+    RocAucEvaluator,
+)
 from hilum.spark.fitting import fresh_run_directory
 from tiny_models import tiny_bundle
 
@@ -11,9 +17,12 @@ from tiny_models import tiny_bundle
 STAGES = {
     "NNEstimator": (lambda: NNEstimator(findings=["A", "B"]), "maxEpochs", 3, 4),
     "NNModel": (lambda: NNModel(tiny_bundle()), "predictionCol", "score", "points"),
+    "NNClassifier": (lambda: NNClassifier(maxEpochs=2), "maxEpochs", 3, 4),
+    "NNClassifierModel": (lambda: NNClassifierModel(), "handleInvalid", "skip", "error"),
     "RocAucEvaluator": (lambda: RocAucEvaluator(findings=["A", "B"]), "finding", "A", "B"),
 }
-WITHOUT_DEFAULT = {"preprocessing"}  # the network's own, so not known before the model is
+# The network's own, so not known before the model is; and as in Spark ML.
+WITHOUT_DEFAULT = {"preprocessing", "thresholds"}
 OTHER_GETTERS = {"getPreprocessing"}  # gives the chain, not its JSON
 
 

@@ -14,6 +14,7 @@ from hilum.models import factory
 from hilum.models.starting import build_start, whole_design
 from hilum.preprocessing import Chain
 from hilum.spark import cache_build
+from hilum.spark.class_prediction import ClassPredictor
 from hilum.spark.prediction import RowError
 from hilum.spark.row_cache import RowContent
 from hilum.spark.row_columns import RowColumns
@@ -61,8 +62,8 @@ def test_a_row_is_named_by_what_is_in_it(tmp_path):
     assert first == again != other
 
 
-def predictor(tmp_path, network, spec):
-    design = whole_design(factory(network))
+def predictor(tmp_path, network, spec, design=None):
+    design = design or whole_design(factory(network))
     model, _ = build_start(design, None, 1, seed=1)
     bundle = ModelBundle(
         architecture=design.name,
@@ -109,3 +110,30 @@ def test_several_outputs_are_one_struct(tmp_path):
     made = pa.array([found["prediction"]], type=output.arrow).to_pylist()
     assert isinstance(made[0]["one"], float)
     assert len(made[0]["pair"]) == 2
+
+
+@pytest.mark.parametrize(("outputs", "names"), [(3, ("a", "b", "c")), (1, ("no", "yes"))])
+def test_classes_have_a_logit_and_a_probability_each(tmp_path, outputs, names):
+    spec = RowSpec(
+        inputs=(TensorInput(column="x", shape=(3,)),),
+        targets=(Target(column="kind", shape=(), classes=names),),
+        outputs=(Output(name="kind", shape=(outputs,)),),
+    )
+    design = whole_design(factory(row_nets.line, outputs=outputs))
+    model, rows = predictor(tmp_path, row_nets.line, spec, design)
+    rows = ClassPredictor(rows.predictor)
+    values = [[1.0, 2.0, 3.0], None, [30.0, -20.0, 10.0]]
+    one, bad, other = rows.prepare([pa.array(values)])
+    assert bad == RowError("null")
+    found = rows.predict([one, other])
+    with torch.no_grad():
+        logits = model.eval()(torch.tensor([values[0], values[2]])).double()
+    for row, logit in zip(found, logits, strict=True):
+        whole = torch.cat([-logit, logit]) if outputs == 1 else logit
+        known = (
+            torch.cat([1 - logit.sigmoid(), logit.sigmoid()]) if outputs == 1 else whole.softmax(0)
+        )
+        np.testing.assert_allclose(row["raw"], whole, rtol=1e-6)
+        np.testing.assert_allclose(row["probability"], known, rtol=1e-6)
+    rows.predictor.model.weight.data.fill_(float("nan"))
+    assert rows.predict([one]) == [RowError("not_finite")]

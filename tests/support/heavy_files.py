@@ -18,6 +18,7 @@ CPU_SECONDS = {
     "clusters/test_standalone.py": 90,
     "clusters/test_hosts.py": 80,
     "recipes/test_reporting.py": 75,
+    "spark/test_classifier.py": 80,
     "spark/test_any_model.py": 75,
     "recipes/test_training_recipe.py": 70,
     "training/test_restarts.py": 70,

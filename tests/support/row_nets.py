@@ -4,12 +4,19 @@ import torch
 from torch import nn
 
 from hilum.models import network_factory
+from hilum.optim import loss_function
 
 
 @network_factory
 def line(features: int = 3, outputs: int = 1) -> nn.Module:
     """Linear regression."""
     return nn.Linear(features, outputs)
+
+
+@loss_function
+def worst(output, labels, power=1.0):
+    """The largest error in a row."""
+    return (output - labels).abs().amax(1) ** power
 
 
 class TwoArguments(nn.Module):

@@ -4,13 +4,14 @@ import numpy as np
 import pyarrow as pa
 import pytest
 import torch
+from sklearn.metrics import accuracy_score, log_loss
 from torch.nn import functional
 
 import row_nets
 from hilum.inputs import RowSpec, Target, TensorInput
 from hilum.models import factory
 from hilum.models.starting import build_start, whole_design
-from hilum.optim import Constant, OptimizerSpec, TorchLoss
+from hilum.optim import Constant, CrossEntropy, OptimizerSpec, TorchLoss
 from hilum.preprocessing import Chain
 from hilum.training import (
     Every,
@@ -70,7 +71,7 @@ def start(folder, network, spec, known, *, weights=None, **changes):
             "design": design,
             "outputs": tuple(target.column for target in spec.targets),
             "preprocessing": Chain(()),
-            "rows": try_network(model, spec, MSE, *first),
+            "rows": try_network(model, spec, changes.get("loss", MSE), *first),
             "schedule": Constant(base=0.05),
             "optimizer": OptimizerSpec(name="sgd"),
             "loss": MSE,
@@ -156,3 +157,29 @@ def test_history_has_no_auc_where_there_is_none(tmp_path):
     (epoch, _) = train(start(tmp_path, *CASES["no labels"])[0]).history
     assert epoch.valid_loss > 0
     assert (epoch.valid_mean_auroc, epoch.valid_auroc) == (None, ())
+
+
+def test_accuracy_and_log_loss_of_classes_are_those_of_scikit_learn(tmp_path):
+    """Two classes by one logit; rows weigh differently, and one label is unknown."""
+    classes = RowSpec(
+        inputs=(VECTOR,), targets=(Target(column="kind", shape=(), classes=("no", "yes")),)
+    )
+    vector, _ = values()
+    known = (vector[:, :1] > 0).astype(np.float32)
+    known[9, 0] = np.nan
+    weights = np.linspace(0.0, 2.0, 25)
+    run, _ = start(
+        tmp_path, row_nets.line, classes, known, weights=weights.tolist(), loss=CrossEntropy()
+    )
+    train_worker(World(), run)
+    checkpoint = load_checkpoint(run)
+    logits = vector @ checkpoint.weights["weight"][0].numpy() + checkpoint.weights["bias"].item()
+    valid = np.array([split == "valid" for split in SPLITS]) & ~np.isnan(known[:, 0])
+    truth = known[valid, 0]
+    given = {"sample_weight": weights[valid]}
+    record = checkpoint.history.epochs[-1]
+    assert record.valid_accuracy == pytest.approx(accuracy_score(truth, logits[valid] > 0, **given))
+    probabilities = 1 / (1 + np.exp(-logits[valid]))
+    assert record.valid_log_loss == pytest.approx(log_loss(truth, probabilities, **given), rel=1e-5)
+    assert record.valid_loss == pytest.approx(record.valid_log_loss, rel=1e-5)
+    assert "valid_accuracy" in checkpoint.history.to_csv().splitlines()[0]

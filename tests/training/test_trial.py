@@ -70,3 +70,17 @@ def test_the_network_is_left_as_it_was():
     assert all(torch.equal(value, before[name]) for name, value in model.state_dict().items())
     assert torch.equal(torch.get_rng_state(), state)
     assert not any(module._forward_hooks for module in model.modules())
+
+
+@pytest.mark.parametrize(
+    ("outputs", "classes", "fits"),
+    [(3, "abc", True), (1, "ab", True), (2, "ab", True), (1, "abc", False), (4, "abc", False)],
+)
+def test_classes_want_a_logit_each_or_one_for_two(outputs, classes, fits):
+    contract = spec(Target(column="kind", shape=(), classes=tuple(classes)))
+    if fits:
+        assert tried(nn.Linear(3, outputs), contract, CrossEntropy()).classes == tuple(classes)
+        return
+    message = rf"\(N, 3\), a logit per class of label column 'kind' \(a, b, c\).*\(N, {outputs}\)"
+    with pytest.raises(InvalidValueError, match=message):
+        tried(nn.Linear(3, outputs), contract, CrossEntropy())

@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 from pyspark.ml import Pipeline, PipelineModel
+from pyspark.ml.linalg import Vectors
 from pyspark.sql import functions as F
 
 from hilum import zoo
@@ -269,23 +270,47 @@ def test_a_classifier_learns_one_class_per_image_and_predicts_its_number(small, 
     three = zoo.Model(image, zoo.Dense(3, activation="softmax")(value))
     old = zoo.NNClassifier(three, zoo.ClassNLLCriterion(), transformer).setFeaturesCol("image")
     old.setBatchSize(8).setMaxEpoch(20).setOptimMethod(zoo.Adam(lr=0.2))
+    old.setValidation(zoo.EveryEpoch(), data, [zoo.Top1Accuracy(), zoo.Loss()])
     model = old.fit(data)
     assert isinstance(model, zoo.NNClassifierModel)
-    assert model.findings == ("class_1", "class_2", "class_3")
+    assert model.findings == ("1", "2", "3")
+    assert model.history.best().valid_accuracy == 1.0
     rows = model.transform(data).select("label", "prediction").collect()
     assert all(row.prediction == row.label for row in rows)
 
 
-def test_a_classifier_of_one_output_calls_by_its_threshold(small, transformer):
-    image = zoo.Input((1, 16, 12))
-    value = zoo.GlobalAveragePooling2D()(zoo.Convolution2D(2, 3, 3)(image))
-    data = small.data.withColumn("label", F.element_at("label", 1))
-    one = zoo.Model(image, zoo.Dense(1, activation="sigmoid")(value))
-    old = zoo.NNClassifier(one, zoo.BinaryCrossEntropy(), transformer).setFeaturesCol("image")
-    model = old.setBatchSize(24).setMaxEpoch(1).fit(data)
+def test_a_classifier_of_one_output_on_vectors_calls_by_its_threshold(spark):
+    rows = [(Vectors.dense([n, 1.0]), float(n > 3)) for n in range(8)] + [(None, 1.0)]
+    data = spark.createDataFrame(rows, ["features", "label"])
+    one = zoo.Sequential().add(zoo.Dense(1, activation="sigmoid", input_shape=(2,)))
+    old = zoo.NNClassifier(one, zoo.BCECriterion()).setBatchSize(8).setMaxEpoch(1)
+    model = old.fit(data)
     for threshold, called in ((0.0, 1.0), (1.0, 0.0)):
-        rows = model.setThreshold(threshold).transform(data).select("prediction").distinct()
-        assert [row.prediction for row in rows.collect()] == [called]
+        *rows, bad = model.setThreshold(threshold).transform(data).collect()
+        assert rows[0].__fields__ == ["features", "label", "prediction"]
+        assert {row.prediction for row in rows} == {called}
+        assert bad.prediction is None
+
+
+def test_an_estimator_on_numbers_of_two_inputs_learns_a_mean_squared_error(spark, tmp_path):
+    """y = 2 a - b + 1, of one array that is cut; the layers begin alike in every run."""
+    rows = [([a, b], 2.0 * a - b + 1.0) for a in (-1, 0, 1) for b in (-1, 0, 1)]
+    data = spark.createDataFrame(rows, "features array<int>, label double")
+    first, second = zoo.Input((1,)), zoo.Input((1,))
+    output = zoo.Dense(1)(zoo.merge([first, second], mode="concat"))
+    both = zoo.Model([first, second], output)
+    old = zoo.NNEstimator(both, zoo.MSECriterion(), zoo.SeqToMultipleTensors([[1], [1]]))
+    old.setBatchSize(9).setMaxEpoch(12).setOptimMethod(zoo.SGD(0.4))
+    old.setValidation(zoo.SeveralIteration(12), data, [zoo.Loss()])
+    with pytest.raises(InvalidValueError, match=r"Loss\(\) or Top1Accuracy\(\)"):
+        old.copy().setValidation(zoo.EveryEpoch(), data, [zoo.AUC()]).modern(data)
+    model = old.fit(data)
+    model.model.saveModel(str(tmp_path / "model"))
+    again = zoo.NNModel(zoo.Net.load(str(tmp_path / "model"))).setFeaturesCol("features")
+    scored = again.transform(data)
+    assert scored.columns == ["features", "label", "prediction"]
+    for row in scored.collect():
+        assert row.prediction == pytest.approx([row.label], abs=0.01)
 
 
 def test_scripts_that_keep_no_checkpoints_name_a_folder_by_a_setting(

@@ -28,7 +28,7 @@ def small_net() -> LoadedModel:
     image = zoo.Input((3, 6, 4), name="data")
     value = zoo.Convolution2D(5, 3, 3, border_mode="same", name="conv1")(image)
     value = zoo.MaxPooling2D(name="pool1")(value)
-    spec, _ = _spec(image, value)
+    spec, _ = _spec((image,), value)
     network = GraphNetwork(spec).eval()
     pixels = PixelContract(channels="BGR", size_px=(6, 4))
     report = WeightsReport(source="small.file", kind="file")
@@ -88,14 +88,14 @@ def test_shapes_are_known_before_a_network_is_built(size, step):
         zoo.BatchNormalization(),
     ):
         value = layer(image)
-        spec, _ = _spec(image, value)
+        spec, _ = _spec((image,), value)
         result = GraphNetwork(spec).eval()(torch.zeros(1, 2, *size))
         assert tuple(result.shape[1:]) == value.shape, layer
 
 
 def test_same_padding_puts_the_odd_pixel_at_the_end():
     image = zoo.Input((1, 4, 4))
-    spec, _ = _spec(image, zoo.Convolution2D(1, 2, 2, border_mode="same", name="c")(image))
+    spec, _ = _spec((image,), zoo.Convolution2D(1, 2, 2, border_mode="same", name="c")(image))
     network = GraphNetwork(spec)
     nn.init.ones_(network.c.weight)
     nn.init.zeros_(network.c.bias)
@@ -114,7 +114,7 @@ def test_branches_are_added_multiplied_and_put_side_by_side():
         ("concat", torch.cat([pixels.relu(), pixels.tanh()], 1)),
     ):
         joined = zoo.merge([one, two], mode=mode, concat_axis=1)
-        spec, _ = _spec(image, joined)
+        spec, _ = _spec((image,), joined)
         assert torch.equal(GraphNetwork(spec)(pixels), expected)
         assert joined.shape == tuple(expected.shape[1:])
 
@@ -202,7 +202,10 @@ def test_the_end_of_a_network_is_dropout_and_a_dense_layer():
         (lambda image: zoo.MaxPooling2D((9, 9))(image), "window"),
         (lambda image: zoo.Reshape((7, 7))(image), "target_shape"),
         (lambda image: zoo.merge([image]), "two or more"),
-        (lambda image: zoo.Model([image, image], image), "one image"),
+        (
+            lambda image: zoo.Model([image, image], zoo.Dense(1)(zoo.Flatten()(image))).start(),
+            "one image",
+        ),
         (lambda image: zoo.Sequential([zoo.Dense(3)]).model(), "input_shape"),
     ],
 )

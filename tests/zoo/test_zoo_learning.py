@@ -8,10 +8,18 @@ import torch
 
 from hilum import zoo
 from hilum.errors import InvalidValueError
-from hilum.optim import Constant, FocalLoss, Measurement, OptimizerSpec, StepDecay, simulate
+from hilum.optim import (
+    Constant,
+    CrossEntropy,
+    FocalLoss,
+    Measurement,
+    OptimizerSpec,
+    StepDecay,
+    simulate,
+)
 from hilum.optim.optimizers import set_lr
 from hilum.training import Every
-from hilum.zoo.criteria import loss_params
+from hilum.zoo.criteria import class_loss, loss_params, row_loss
 from hilum.zoo.optim import params_of
 from hilum.zoo.regularizers import weight_decay_of
 from hilum.zoo.schedules import modern_schedule, watched_metric
@@ -238,7 +246,12 @@ def test_criteria():
     assert loss_params(zoo.BinaryCrossEntropy()) == {"loss": "bce"}
     assert loss_params(zoo.BCECriterion([1.0, 2.0]))["findingWeights"] == [1.0, 2.0]
     assert loss_params(FocalLoss()) == {"loss": FocalLoss()}
-    assert loss_params(zoo.ClassNLLCriterion(), exclusive=True) == {"loss": "bce"}
+    assert class_loss(zoo.ClassNLLCriterion([1, 2])) == CrossEntropy(class_weights=(1.0, 2.0))
+    assert class_loss(zoo.BCECriterion([3.0])) == CrossEntropy()
+    assert row_loss(zoo.MeanAbsoluteError()) == "l1"
+    assert row_loss(zoo.BCECriterion()) == "torch:BCELoss", "the sigmoid stays"
+    with pytest.raises(InvalidValueError, match="of classes"):
+        class_loss(zoo.MSECriterion())
     with pytest.raises(InvalidValueError, match="NNClassifier"):
         loss_params(zoo.CrossEntropyCriterion())
     with pytest.raises(InvalidValueError, match="migration"):

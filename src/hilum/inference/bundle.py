@@ -10,7 +10,6 @@ Names and preprocessing travel with the weights, so scores cannot be mixed up an
 treated as in training. Nothing is unpickled.
 """
 
-import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -88,9 +87,7 @@ class ModelBundle:
         Raises:
             MissingDependencyError: a function or a package that makes it is not installed here.
         """
-        count = len(self.findings)
-        if self.rows is not None:
-            count = math.prod(self.rows.targets[0].shape)
+        count = len(self.findings) if self.rows is None else self.rows.num_outputs
         model = create_model(self.blueprint, count, dropout=self.dropout)
         model.load_state_dict(dict(self.weights))
         return model.eval()

@@ -73,7 +73,7 @@ class Predictor:
             "bundle",
             "one of findings in images",
             f"one of the columns {[i.column for i in bundle.rows.inputs] if bundle.rows else []}",
-            hint="NNModel.transform predicts rows of any columns",
+            hint="NNModel and NNClassifierModel of hilum.spark predict rows of any columns",
         )
         device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
         model = cut_before_head(bundle.network(), bundle.blueprint)

@@ -32,11 +32,14 @@ class Target:
         column: name of the label column, or of the input's column.
         shape: of one row's labels; () for a single number.
         input: position of the input that is learnt; None for a label column.
+        classes: names of the classes whose numbers, from 0, are the labels; empty where the
+            labels are no classes.
     """
 
     column: str
     shape: tuple[int, ...]
     input: int | None = None
+    classes: tuple[str, ...] = ()
 
     @property
     def size(self) -> int:
@@ -90,6 +93,17 @@ class RowSpec:
     def label_size(self) -> int:
         """Numbers per row in the cache's labels."""
         return sum(target.size for target in self.targets)
+
+    @property
+    def num_outputs(self) -> int:
+        """Numbers that a new head gives for each row: one per class, or one per label."""
+        first = self.targets[0]
+        return len(first.classes) or math.prod(first.shape)
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """Names of the classes that the network tells apart; empty where it does something else."""
+        return self.targets[0].classes if len(self.targets) == 1 else ()
 
     def pack(self, columns: Sequence[pa.Array]) -> tuple[npt.NDArray[np.uint8], Reasons]:
         """Records (N, record_bytes) uint8 of N rows, and the reason of each that has none.
@@ -163,9 +177,7 @@ class RowSpec:
         """Plain data."""
         return {
             "inputs": [field.to_json() for field in self.inputs],
-            "targets": [
-                {"column": t.column, "shape": list(t.shape), "input": t.input} for t in self.targets
-            ],
+            "targets": [_target_to_json(target) for target in self.targets],
             "outputs": [{"name": o.name, "shape": list(o.shape)} for o in self.outputs],
             "keyed": self.keyed,
         }
@@ -180,10 +192,7 @@ class RowSpec:
         try:
             return RowSpec(
                 inputs=tuple(map(input_from_json, data["inputs"])),
-                targets=tuple(
-                    Target(column=t["column"], shape=_sizes(t["shape"]), input=t["input"])
-                    for t in data["targets"]
-                ),
+                targets=tuple(map(_target_from_json, data["targets"])),
                 outputs=tuple(
                     Output(name=o["name"], shape=_sizes(o["shape"])) for o in data["outputs"]
                 ),
@@ -191,6 +200,20 @@ class RowSpec:
             )
         except (KeyError, TypeError) as error:
             raise InvalidValueError(f"the stored rows are incomplete: {error!r}.") from error
+
+
+def _target_to_json(target: Target) -> dict[str, Any]:
+    plain = {"column": target.column, "shape": list(target.shape), "input": target.input}
+    return plain | ({"classes": list(target.classes)} if target.classes else {})
+
+
+def _target_from_json(data: Mapping[str, Any]) -> Target:
+    return Target(
+        column=data["column"],
+        shape=_sizes(data["shape"]),
+        input=data["input"],
+        classes=tuple(map(str, data.get("classes", ()))),
+    )
 
 
 def _sizes(shape: Iterable[Any]) -> tuple[int, ...]:

@@ -1,13 +1,5 @@
-"""Networks that a function of the user's makes: found by name, never pickled.
+"""Networks that a function of the user's makes: found by name, never pickled (decision 0039)."""
 
-A function that a bundle or a run directory names is called with the options that stand there. So
-not every function may be named: only one whose author marked it with `network_factory`, as
-otherwise a crafted bundle could have `os.system` called (decision 0039).
-"""
-
-import importlib
-import json
-import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -16,19 +8,20 @@ from typing import Any, TypeVar
 
 from torch import nn
 
-from hilum.errors import InvalidValueError, MissingDependencyError, require
+from hilum.errors import require
+from hilum.marking import Purpose, is_function_name, plain_options
 from hilum.models.initialisation import random_parameters_zero
 
 __all__ = ["FactoryRecipe", "factory", "is_factory_name", "network_factory"]
 
 Factory = TypeVar("Factory", bound=Callable[..., nn.Module])
 
-_MARK = "__hilum_network_factory__"
-_NAME = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*:[A-Za-z_]\w*")
 _LIBRARIES = ("timm", "torchvision")  # whose names look the same, "timm:resnet18"
-_WAY_OUT = (
-    "put a function that returns the network into a module of yours, mark it with "
-    "@hilum.models.network_factory and give it, or its name package.module:function"
+_NETWORKS = Purpose(
+    mark="__hilum_network_factory__",
+    decorator="@hilum.models.network_factory",
+    parameter="model",
+    does="returns the network",
 )
 
 
@@ -42,13 +35,13 @@ def network_factory(function: Factory) -> Factory:
         @network_factory
         def small_net(width: int = 8) -> nn.Module: ...
     """
-    setattr(function, _MARK, True)
+    setattr(function, _NETWORKS.mark, True)
     return function
 
 
 def is_factory_name(text: str) -> bool:
     """Whether a text has the form package.module:function, and is no network of a library."""
-    return bool(_NAME.fullmatch(text)) and text.partition(":")[0] not in _LIBRARIES
+    return is_function_name(text) and text.partition(":")[0] not in _LIBRARIES
 
 
 def factory(function: Callable[..., nn.Module] | str, **options: Any) -> "FactoryRecipe":
@@ -65,11 +58,7 @@ def factory(function: Callable[..., nn.Module] | str, **options: Any) -> "Factor
         recipe = FactoryRecipe(function, options)
         recipe.function()
         return recipe
-    module, name = getattr(function, "__module__", ""), getattr(function, "__qualname__", "")
-    recipe = FactoryRecipe(f"{module}:{name}", options)
-    found = recipe.function()
-    require(found is function, "model", f"what {recipe.callable} is", function, hint=_WAY_OUT)
-    return recipe
+    return FactoryRecipe(_NETWORKS.name_of(function), options)
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,16 +77,8 @@ class FactoryRecipe:
     options: Mapping[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        fits = isinstance(self.callable, str) and bool(_NAME.fullmatch(self.callable))
-        by_name = fits and not self.callable.startswith("__main__:")
-        require(by_name, "model", "a function that others can import", self.callable, hint=_WAY_OUT)
-        try:
-            plain = json.loads(json.dumps(dict(self.options), allow_nan=False))
-        except (TypeError, ValueError) as error:
-            raise InvalidValueError(
-                f"options of {self.callable} must be plain values that JSON can hold. "
-                f"Got {self.options!r}: {error}"
-            ) from error
+        _NETWORKS.check_name(self.callable)
+        plain = plain_options(self.callable, self.options)
         object.__setattr__(self, "options", MappingProxyType(plain))
 
     def __reduce__(self) -> Any:
@@ -110,25 +91,7 @@ class FactoryRecipe:
             MissingDependencyError: it is not on the Python path.
             InvalidValueError: it is not marked with `network_factory`.
         """
-        module_name, _, name = self.callable.partition(":")
-        try:
-            found = getattr(importlib.import_module(module_name), name)
-        except (ImportError, AttributeError) as error:
-            raise MissingDependencyError(
-                f"the network is made by {self.callable}, which cannot be imported: {error}. "
-                "Hint: its module must be on the Python path (PYTHONPATH), and executors need it, "
-                "too: spark-submit --py-files my_networks.py, or "
-                "spark.addArtifacts('my_networks.py', pyfile=True)."
-            ) from error
-        require(
-            callable(found) and getattr(found, _MARK, False) is True,
-            "model",
-            "a function marked with @hilum.models.network_factory",
-            self.callable,
-            hint=_WAY_OUT,
-        )
-        made: Callable[..., nn.Module] = found
-        return made
+        return _NETWORKS.find(self.callable)
 
     def build_random(self) -> nn.Module:
         """Return the network as the function makes it.

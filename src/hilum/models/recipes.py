@@ -23,6 +23,7 @@ from hilum.models.graph.network import MAX_PARAMETERS
 from hilum.models.initialisation import random_parameters_zero
 from hilum.models.named_nodes import cut_network
 from hilum.models.node_names import names_of_2019
+from hilum.models.traced import Program, TracedNetwork, traced_network
 from hilum.models.weights import WeightsReport
 
 __all__ = [
@@ -32,6 +33,7 @@ __all__ = [
     "LoadedModel",
     "PixelContract",
     "Recipe",
+    "TracedRecipe",
     "TransferRecipe",
     "library_name",
     "recipe_of",
@@ -163,6 +165,26 @@ class TransferRecipe:
         return self.of.files()
 
 
+@dataclass(frozen=True, slots=True)
+class TracedRecipe:
+    """A network of the user's Python, as the steps that it was seen to take."""
+
+    program: Program
+
+    def build(self) -> TracedNetwork:
+        """Return the network of the program."""
+        with random_parameters_zero():
+            return traced_network(self.program)
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain data."""
+        return {"kind": "traced", "program": self.program.to_json()}
+
+    def files(self) -> Mapping[str, Path]:
+        """None."""
+        return {}
+
+
 def library_name(recipe: Recipe) -> str:
     """The name in torchvision or timm of what a network was made from; "" for one from a file."""
     while isinstance(recipe, CutRecipe | TransferRecipe):
@@ -240,5 +262,6 @@ _KINDS: Mapping[str, _Reader] = MappingProxyType(
             features=int(data["features"]),
             findings=int(data["findings"]),
         ),
+        "traced": lambda data, _: TracedRecipe(Program.from_json(data["program"])),
     }
 )

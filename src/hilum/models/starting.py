@@ -15,8 +15,9 @@ from hilum.models.architectures import Architecture, architecture
 from hilum.models.designs import builder
 from hilum.models.factories import FactoryRecipe
 from hilum.models.initialisation import random_parameters_zero
-from hilum.models.recipes import LibraryRecipe, LoadedModel, PixelContract
+from hilum.models.recipes import LibraryRecipe, LoadedModel, PixelContract, TracedRecipe
 from hilum.models.splitting import trace
+from hilum.models.traced import TracedNetwork, trace_instance
 from hilum.models.transfer import build_classifier, head_names, new_classifier
 from hilum.models.transfer_start import TransferStart
 from hilum.models.weights import WeightsReport
@@ -27,8 +28,11 @@ __all__ = [
     "find_head",
     "input_channels",
     "start_of",
+    "start_of_instance",
     "wanted_pixels",
     "whole_design",
+    "whole_start",
+    "with_new_head",
 ]
 
 _IMAGENET_MEAN, _IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)  # R, G, B
@@ -105,6 +109,71 @@ def design_of_factory(recipe: FactoryRecipe) -> Architecture:
     )
 
 
+def start_of_instance(network: nn.Module) -> TransferStart:
+    """Take a module with its weights, its last layer included; it stays as it was.
+
+    Nobody can tell where the weights come from, so the start counts as random.
+
+    Raises:
+        InvalidValueError: it cannot be built again without its code.
+    """
+    traced = trace_instance(network)
+    report = WeightsReport(source="", kind="random", note="those of the module that was given")
+    recipe = TracedRecipe(traced.program)
+    loaded = LoadedModel(network=traced, recipe=recipe, report=report, pixels=PixelContract())
+    return whole_start(loaded, traced.program.name)
+
+
+def whole_start(loaded: LoadedModel, name: str) -> TransferStart:
+    """Take a loaded model with its last layer, which `with_new_head` takes off.
+
+    Args:
+        name: what reports call it.
+    """
+    network, pixels = loaded.network, loaded.pixels
+    design = Architecture(name=name, build=builder(loaded.recipe), head="", recipe=loaded.recipe)
+    channels = _channels_of(network)
+    if channels in (1, _RGB):
+        mean, std = _normalisation(channels, pixels)
+        side = (pixels.size_px or (design.image_size_px,))[0]
+        design = replace(design, mean=mean, std=std, image_size_px=side)
+    return TransferStart(
+        architecture=design,
+        findings=1,
+        tensors={name: tensor.cpu().clone() for name, tensor in network.state_dict().items()},
+        report=loaded.report,
+        pixels=pixels,
+        dropout=DROPOUT,
+        head_weight_decay=HEAD_WEIGHT_DECAY,
+        frozen=tuple(n for n, p in network.named_parameters() if not p.requires_grad),
+    )
+
+
+def with_new_head(start: TransferStart) -> TransferStart:
+    """The start without the last layer; the same one where that is off already.
+
+    Raises:
+        InvalidValueError: the network does not end in a linear layer, or does not take grey or RGB
+            images.
+    """
+    design = start.architecture
+    if design.head:
+        return start
+    assert design.recipe is not None, "only a recipe builds a whole network"
+    network = design.recipe.build()
+    _normalisation(_channels_of(network), start.pixels)  # which says what is wrong
+    head = find_head(network)
+    last = network.get_submodule(head)
+    assert isinstance(last, nn.Linear)
+    return replace(
+        start,
+        architecture=replace(design, head=head),
+        findings=last.out_features,
+        tensors={name: t for name, t in start.tensors.items() if not _within(name, head)},
+        frozen=tuple(name for name in start.frozen if not _within(name, head)),
+    )
+
+
 def whole_design(model: FactoryRecipe | str) -> Architecture:
     """The design of a network that is trained as it is, its own last layer included.
 
@@ -133,7 +202,9 @@ def wanted_pixels(start: TransferStart) -> PixelContract:
             channels = _channels_of(design.build())
     if pixels.mean is not None or pixels.channels == "BGR" or len(mean) != channels:
         mean, std = _normalisation(channels, pixels)
-    if pixels.mean is None and design.recipe is not None:  # of a library's networks it is known
+    # Of a library's networks it is known, of the user's own nobody said that they had learnt.
+    silent = design.recipe is None or isinstance(design.recipe, TracedRecipe)
+    if pixels.mean is None and not silent:
         logger.warning(
             "%s does not say how its pixels are normalised: mean=%s std=%s are assumed",
             design.name,
@@ -187,6 +258,8 @@ def find_head(network: nn.Module) -> str:
     Raises:
         InvalidValueError: the network ends in something else.
     """
+    if isinstance(network, TracedNetwork):
+        return _require_head(network, network.last_layer)
     try:
         graph = trace(network)
     except InvalidValueError:  # its code cannot be followed, so its last layer has to tell

@@ -15,7 +15,14 @@ from hilum.optim.finding_losses import AsymmetricLoss, BCEWithLogits, FocalLoss
 from hilum.optim.label_weights import class_weights, positive_weights
 from hilum.optim.layers import LayerRule, rule_from_text, rule_to_text
 from hilum.optim.loss import Loss, Share, Targets, mean_loss, share_of_mean, total_weight
-from hilum.optim.losses import LOSSES, CrossEntropy, loss_from_json, loss_of, loss_to_json
+from hilum.optim.losses import (
+    LOSSES,
+    CrossEntropy,
+    class_logits,
+    loss_from_json,
+    loss_of,
+    loss_to_json,
+)
 from hilum.optim.named_schedules import SCHEDULES, Span, schedule_of
 from hilum.optim.optimizers import (
     OptimizerSpec,
@@ -23,6 +30,8 @@ from hilum.optim.optimizers import (
     optimizer_to_json,
     set_lr,
 )
+from hilum.optim.output_losses import Objective, OutputLosses, losses_of
+from hilum.optim.own_loss import OwnLoss, loss_function, own_loss
 from hilum.optim.plateau import Plateau2019, ReduceOnPlateau
 from hilum.optim.schedule import Measurement, Schedule, simulate
 from hilum.optim.schedules import (
@@ -53,8 +62,11 @@ __all__ = [
     "Loss",
     "Measurement",
     "MultiStep",
+    "Objective",
     "OneCycle",
     "OptimizerSpec",
+    "OutputLosses",
+    "OwnLoss",
     "Plateau2019",
     "Polynomial",
     "ReduceOnPlateau",
@@ -65,15 +77,19 @@ __all__ = [
     "StepDecay",
     "Targets",
     "TorchLoss",
+    "class_logits",
     "class_weights",
     "clipping_from_json",
     "clipping_to_json",
     "loss_from_json",
+    "loss_function",
     "loss_of",
     "loss_to_json",
+    "losses_of",
     "mean_loss",
     "optimizer_from_json",
     "optimizer_to_json",
+    "own_loss",
     "paper_schedule",
     "positive_weights",
     "rule_from_text",

@@ -14,10 +14,12 @@ from torch.nn import functional
 from hilum.errors import InvalidValueError, require
 from hilum.optim.finding_losses import AsymmetricLoss, BCEWithLogits, FocalLoss
 from hilum.optim.loss import Loss, precise_logits
+from hilum.optim.output_losses import Objective, OutputLosses
+from hilum.optim.own_loss import OwnLoss, is_loss_name, own_loss
 from hilum.optim.serialization import from_json, to_json
 from hilum.optim.torch_losses import TorchLoss
 
-__all__ = ["LOSSES", "CrossEntropy", "loss_from_json", "loss_of", "loss_to_json"]
+__all__ = ["LOSSES", "CrossEntropy", "class_logits", "loss_from_json", "loss_of", "loss_to_json"]
 
 TORCH = "torch:"  # before the name of a loss of torch.nn
 
@@ -28,7 +30,8 @@ class CrossEntropy:
 
     Labels are class numbers, whole and from 0, or NaN where unknown, which counts as nothing: one
     per row, (N,) or (N, 1), or one per place, (N, ...), also flat. For findings, which occur
-    together, take one of the others.
+    together, take one of the others. One logit alone, (N, 1) or (N,), is that of the second of two
+    classes, which makes this the binary cross-entropy.
 
     Attributes:
         class_weights: weight of each class in the mean; None is all 1.
@@ -46,6 +49,7 @@ class CrossEntropy:
 
     def elementwise(self, logits: Tensor, labels: Tensor) -> Tensor:
         """Return the terms, in the labels' shape."""
+        logits = class_logits(logits)
         places = (*logits.shape[:1], *logits.shape[2:])
         require(
             logits.ndim >= 2
@@ -92,8 +96,20 @@ class CrossEntropy:
         return torch.tensor(self.class_weights, dtype=scores.dtype, device=scores.device)
 
 
-def loss_of(text: str) -> Loss:
-    """Return the loss that a name of `LOSSES`, torch:NAME or a JSON object stands for.
+def class_logits(outputs: Tensor) -> Tensor:
+    """Return logits (N, C, ...) of exclusive classes, of which a softmax makes probabilities.
+
+    Args:
+        outputs: (N, C, ...) as they are; or (N, 1) or (N,), the logit of the second of two classes.
+    """
+    if outputs.ndim > 2 or (outputs.ndim == 2 and outputs.shape[1] > 1):
+        return outputs
+    second = outputs.reshape(-1, 1)
+    return torch.cat([torch.zeros_like(second), second], dim=1)
+
+
+def loss_of(text: str) -> Objective:
+    """Return the loss that a name of `LOSSES`, torch:NAME, a function's or JSON stands for.
 
     Raises:
         InvalidValueError: it is none of these; the message lists the names.
@@ -102,12 +118,15 @@ def loss_of(text: str) -> Loss:
         return LOSSES[text]
     if text.startswith(TORCH):
         return _torch_loss(text)
+    if is_loss_name(text):
+        return own_loss(text)
     names = ", ".join(LOSSES)
     try:
         return loss_from_json(json.loads(text))
     except ValueError as error:
         raise InvalidValueError(
-            f"loss must be one of {names}, torch:NAME, or a loss as JSON. Got {text!r}: {error}"
+            f"loss must be one of {names}, torch:NAME, the name of a function of yours "
+            f"(package.module:function), or a loss as JSON. Got {text!r}: {error}"
         ) from error
 
 
@@ -123,18 +142,19 @@ def _torch_loss(text: str) -> TorchLoss:
         ) from error
 
 
-def loss_to_json(loss: Loss) -> dict[str, Any]:
-    """Return the loss as a JSON object."""
+def loss_to_json(loss: Objective) -> dict[str, Any]:
+    """Return the loss, or those of several outputs, as a JSON object."""
     return to_json(loss, _KINDS)
 
 
-def loss_from_json(data: object) -> Loss:
+def loss_from_json(data: object) -> Objective:
     """Rebuild a loss from `loss_to_json`'s object.
 
     Raises:
         InvalidValueError: an unknown type or field, or a value that breaks a rule.
     """
-    return from_json(data, _KINDS)
+    found: Objective = from_json(data, _KINDS)
+    return found
 
 
 LOSSES: Mapping[str, Loss] = MappingProxyType(
@@ -151,7 +171,15 @@ LOSSES: Mapping[str, Loss] = MappingProxyType(
     }
 )
 
-_KINDS: Mapping[str, type[Loss]] = {
+_KINDS: Mapping[str, type[Any]] = {
     kind.__name__: kind
-    for kind in (BCEWithLogits, FocalLoss, AsymmetricLoss, CrossEntropy, TorchLoss)
+    for kind in (
+        BCEWithLogits,
+        FocalLoss,
+        AsymmetricLoss,
+        CrossEntropy,
+        TorchLoss,
+        OutputLosses,
+        OwnLoss,
+    )
 }

@@ -2,6 +2,8 @@
 
 from hilum.spark.barrier import BarrierLauncher
 from hilum.spark.cache import CacheColumns, build_cache
+from hilum.spark.classifier import NNClassifier
+from hilum.spark.classifier_model import NNClassifierModel
 from hilum.spark.estimator import NNEstimator
 from hilum.spark.evaluator import RocAucEvaluator
 from hilum.spark.fitting import FittedRun, resume_run
@@ -33,6 +35,8 @@ __all__ = [
     "FindingTable",
     "FittedRun",
     "JoinReport",
+    "NNClassifier",
+    "NNClassifierModel",
     "NNEstimator",
     "NNModel",
     "PatientLeakageWarning",

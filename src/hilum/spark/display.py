@@ -74,7 +74,9 @@ def epoch_line(record: EpochRecord, max_epochs: int) -> str:
             f"step {record.step}",
             f"loss {record.train_loss:.4f}",
             f"valid loss {_number(record.valid_loss, '.4f')}",
-            f"valid mean AUC {_number(record.valid_mean_auroc, '.4f')}",
+            f"valid mean AUC {_number(record.valid_mean_auroc, '.4f')}"
+            if record.valid_accuracy is None
+            else f"valid accuracy {record.valid_accuracy:.4f}",
             f"lr {record.lr:.2e}",
             f"{record.images_per_s:.1f} img/s",
             f"{record.seconds:.1f} s",

@@ -1,4 +1,4 @@
-"""NNEstimator: transfer learning on a DataFrame of radiographs, as Spark ML knows it."""
+"""NNEstimator: networks that learn from a DataFrame of radiographs, or of anything else."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
@@ -8,7 +8,7 @@ from pyspark import keyword_only
 from pyspark.ml import Estimator
 from pyspark.ml.util import MLReadable, MLWritable
 from pyspark.sql import DataFrame
-from torch import nn
+from torch import Tensor, nn
 
 from hilum.errors import require
 from hilum.inputs import TextEncoder
@@ -28,7 +28,7 @@ from hilum.optim import (
 )
 from hilum.preprocessing import Chain, radiograph_chain
 from hilum.spark.cache import CacheColumns
-from hilum.spark.fitting import fit_run, fresh_run_directory
+from hilum.spark.fitting import FittedRun, fit_run, fresh_run_directory
 from hilum.spark.model import NNModel
 from hilum.spark.model_param import design_for_rows, pixels_for
 from hilum.spark.param_texts import encoders_of, shapes_of
@@ -44,13 +44,16 @@ __all__ = ["NNEstimator"]
 
 
 class NNEstimator(Estimator[NNModel], TrainParams, MLReadable["NNEstimator"], MLWritable):
-    """Trains a classifier of findings on the executors and returns the best epoch's NNModel.
+    """Trains a network on the executors and returns the best epoch's NNModel.
+
+    One column of images with a loss of findings is transfer learning, where a new last layer gives
+    a probability per finding; else the network is trained as it is (docs/any-data.md).
 
     Example:
         model = NNEstimator(model="resnet50", splitCol="split", maxEpochs=5).fit(data)
 
-    `model` is a name, a model that was loaded from a file, what `transfer` made of one, or a
-    function of yours that makes one (docs/any-model.md).
+    `model` is a name, a `torch.nn.Module`, a model that was loaded from a file, what `transfer`
+    made of one, or a function of yours that makes one (docs/any-model.md).
 
     `explainParams()` prints every parameter with its meaning and default.
     """
@@ -63,6 +66,7 @@ class NNEstimator(Estimator[NNModel], TrainParams, MLReadable["NNEstimator"], ML
         | LoadedModel
         | TransferStart
         | FactoryRecipe
+        | nn.Module
         | Callable[..., nn.Module]
         | None = None,
         featuresCol: str = "image",
@@ -122,7 +126,7 @@ class NNEstimator(Estimator[NNModel], TrainParams, MLReadable["NNEstimator"], ML
         layerRules: Sequence[str | LayerRule] | None = None,
         clipValue: float = 0.0,
         clipNorm: float = 0.0,
-        loss: str | Loss = "bce",
+        loss: str | Loss | Callable[..., Tensor] | Sequence[Any] | Mapping[str, Any] = "bce",
         labelSmoothing: float = 0.0,
         posWeight: str | Sequence[float] = "",
         findingWeights: str | Sequence[float] = "",
@@ -146,7 +150,9 @@ class NNEstimator(Estimator[NNModel], TrainParams, MLReadable["NNEstimator"], ML
 
     def _fit(self, dataset: DataFrame) -> NNModel:
         if not self.learns_findings(dataset):
-            return self._fit_rows(dataset)
+            rows = self._fit_rows(dataset, head=self.getOrDefault(self.head))
+            model = NNModel(rows.bundle, rows.history)._resetUid(self.uid)
+            return self._copyValues(model)
         weight = {} if self.weight_column() is None else {"weightCol": self.weight_column()}
         given = {"featuresCol": self.getFeaturesCol(), "labelCol": self.getLabelCol(), **weight}
         for name, column in given.items():
@@ -175,8 +181,14 @@ class NNEstimator(Estimator[NNModel], TrainParams, MLReadable["NNEstimator"], ML
         of_findings = isinstance(loss, BCEWithLogits | FocalLoss | AsymmetricLoss)
         return of_findings and kind_of(dataset, features[0], "featuresCol") == "image"
 
-    def _fit_rows(self, dataset: DataFrame) -> NNModel:
-        """Train the network as it is, on any columns."""
+    def _fit_rows(
+        self, dataset: DataFrame, *, head: str, classes: tuple[str, ...] = ()
+    ) -> FittedRun:
+        """Train the network, as it is or with a new head, on any columns.
+
+        Args:
+            classes: names of the classes whose numbers the label column holds, if it holds any.
+        """
         columns = RowColumns(
             features=self.feature_columns(),
             labels=self.label_columns(),
@@ -194,25 +206,26 @@ class NNEstimator(Estimator[NNModel], TrainParams, MLReadable["NNEstimator"], ML
             "valid_mean_auroc",
         )
         wishes = RowWishes(
-            chain=self._image_chain(dataset, columns),
+            chain=self._image_chain(dataset, columns, head),
             shapes=shapes_of(self.getOrDefault(self.inputShapes)),
             encoders=encoders_of(self.getOrDefault(self.encoders)),
+            classes=classes,
         )
         plan = plan_rows(dataset, columns, wishes)
-        settings = settings_of(value, given, Chain(()), plan.spec)
+        settings = settings_of({**value, "head": head}, given, Chain(()), plan.spec)
         draft = settings.draft
         network = create_model(draft.blueprint, draft.num_outputs, dropout=draft.dropout)
         settings = replace(settings, draft=replace(draft, rows=plan.tried(network, draft.loss)))
-        fitted = fit_run(dataset, columns, _with_fresh_run(settings))
-        model = NNModel(fitted.bundle, fitted.history)._resetUid(self.uid)
-        return self._copyValues(model)
+        return fit_run(dataset, columns, _with_fresh_run(settings))
 
-    def _image_chain(self, dataset: DataFrame, columns: RowColumns) -> Chain | None:
+    def _image_chain(self, dataset: DataFrame, columns: RowColumns, head: str) -> Chain | None:
         kinds = [kind_of(dataset, name, "featuresCol") for name in columns.features]
         given = self.getPreprocessing()
         if "image" not in kinds or given is not None:
             return given
-        design = design_for_rows(self.getOrDefault(self.model), self.getOrDefault(self.head))
+        if head == "new":
+            return self.chain()
+        design = design_for_rows(self.getOrDefault(self.model), head)
         size = self.getOrDefault(self.imageSize) or design.image_size_px
         channels = input_channels(design)
         mean, std = ((0.449,), (0.226,)) if channels == 1 else (design.mean, design.std)

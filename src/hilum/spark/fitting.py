@@ -86,7 +86,7 @@ def fit_run(
                 "Hint: choose another directory, let every fit name its own with "
                 "runDir='.../{run}', or continue that run with `hilum train --resume`."
             )
-        preflight(spark, run_directory, num_ranks, design=draft.design)
+        preflight(spark, run_directory, num_ranks, config=draft)
         cache_root = settings.cache_directory or storage.join(run_directory, "cache")
         content = _content(columns, draft)
         cache = open_cache(build_content(data, content, cache_root), verify=False)
@@ -157,7 +157,7 @@ def resume_run(
         run_directory,
     )
     num_ranks = num_ranks or executor_layout(spark).num_executors
-    preflight(spark, run_directory, num_ranks, design=TrainJob.read(run_directory).config.design)
+    preflight(spark, run_directory, num_ranks, config=TrainJob.read(run_directory).config)
     return _train(spark, run_directory, num_ranks, show_progress, policy)
 
 

@@ -105,7 +105,9 @@ class LearningParams(Params):
     loss = declare(
         "loss",
         "bce, focal, asymmetric, or any hilum.optim loss, or its JSON; cross_entropy, mse, l1, "
-        "smooth_l1, huber, poisson and torch:NAME where the network keeps its last layer",
+        "smooth_l1, huber, poisson, torch:NAME and functions marked with hilum.optim.loss_function "
+        "where the network keeps its last layer; of several outputs a list of them, or a mapping "
+        "from label columns to them or to pairs of one and its weight",
         to_loss_text,
     )
     labelSmoothing = declare(

@@ -1,6 +1,6 @@
 """NNModel: a bundle as a Spark ML transformer. One bad row costs one row."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 
 import pandas as pd
 from pyspark.ml import Model
@@ -10,19 +10,16 @@ from pyspark.sql import functions as F
 
 from hilum.errors import InvalidValueError, require
 from hilum.inference import ModelBundle, load_bundle
-from hilum.inputs import ImageInput, RowSpec, TextInput
+from hilum.inputs import RowSpec
 from hilum.spark.params import PredictParams
 from hilum.spark.persistence import NNModelReader, NNModelWriter
 from hilum.spark.prediction import ERROR, predicted
 from hilum.spark.radiograph_prediction import ShippedRadiographModel
-from hilum.spark.row_columns import kind_of, readable
-from hilum.spark.row_prediction import ShippedRowModel
+from hilum.spark.row_prediction import TOGETHER, ShippedRowModel, predict_rows
 from hilum.spark.shipping import ship_bundle
 from hilum.training import History
 
 __all__ = ["NNModel"]
-
-_TOGETHER = "_hilum_predicted"  # struct of all outputs, which one pass makes
 
 
 class NNModel(Model, PredictParams, MLReadable["NNModel"], MLWritable):
@@ -88,7 +85,7 @@ class NNModel(Model, PredictParams, MLReadable["NNModel"], MLWritable):
         _check_image_column(dataset, self.getFeaturesCol())
         name = ship_bundle(dataset.sparkSession, self.bundle)
         source = ShippedRadiographModel(name, self.getPredictBatchSize())
-        together = dataset.withColumn(_TOGETHER, predicted(source, [self.getFeaturesCol()]))
+        together = dataset.withColumn(TOGETHER, predicted(source, [self.getFeaturesCol()]))
         fields = {
             "predictionCol": "prediction",
             "oodScoreCol": "ood_score",
@@ -96,22 +93,18 @@ class NNModel(Model, PredictParams, MLReadable["NNModel"], MLWritable):
             "predictedFindingsCol": "present",
         }
         for column, field in self._new_columns(dataset, fields).items():
-            together = together.withColumn(column, F.col(f"{_TOGETHER}.{field}"))
-        return together.drop(_TOGETHER)
+            together = together.withColumn(column, F.col(f"{TOGETHER}.{field}"))
+        return together.drop(TOGETHER)
 
     def _transform_rows(self, dataset: DataFrame, rows: RowSpec) -> DataFrame:
         """Add prediction and error to rows of any columns."""
-        columns = self.feature_columns()
-        _check_row_columns(dataset, columns, rows)
         name = ship_bundle(dataset.sparkSession, self.bundle)
         source = ShippedRowModel(name, self.getPredictBatchSize(), rows.outputs)
-        read = {f"_hilum_input_{at}": column for at, column in enumerate(columns)}
-        given = dataset.withColumns({own: readable(dataset, name) for own, name in read.items()})
-        together = given.withColumn(_TOGETHER, predicted(source, list(read)))
+        together = predict_rows(dataset, self.feature_columns(), rows, source)
         fields = {"predictionCol": "prediction", "errorCol": ERROR}
         for column, field in self._new_columns(dataset, fields).items():
-            together = together.withColumn(column, F.col(f"{_TOGETHER}.{field}"))
-        return together.drop(_TOGETHER, *read)
+            together = together.withColumn(column, F.col(f"{TOGETHER}.{field}"))
+        return together.drop(TOGETHER)
 
     def _new_columns(self, dataset: DataFrame, fields: Mapping[str, str]) -> dict[str, str]:
         """Fields by the column each goes to; a column that is there already is never replaced.
@@ -131,20 +124,6 @@ class NNModel(Model, PredictParams, MLReadable["NNModel"], MLWritable):
                 taken.add(column.casefold())
                 columns[column] = field
         return columns
-
-
-def _check_row_columns(dataset: DataFrame, columns: Sequence[str], rows: RowSpec) -> None:
-    require(
-        len(columns) == len(rows.inputs),
-        "featuresCols",
-        f"{len(rows.inputs)} columns, one per argument of the network",
-        columns,
-    )
-    for column, field in zip(columns, rows.inputs, strict=True):
-        kind = kind_of(dataset, column, "featuresCol")
-        wanted = {ImageInput: "image", TextInput: "text"}.get(type(field), "numbers")
-        given = kind if kind in ("image", "text") else "numbers"
-        require(given == wanted, "featuresCol", f"a column of {wanted}", f"{column}: {given}")
 
 
 def _check_image_column(dataset: DataFrame, column: str) -> None:

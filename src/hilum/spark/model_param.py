@@ -15,7 +15,14 @@ from hilum.models import Architecture, architecture
 from hilum.models.designs import load_start, save_start
 from hilum.models.factories import FactoryRecipe, factory, is_factory_name
 from hilum.models.recipes import LoadedModel, PixelContract
-from hilum.models.starting import design_of_factory, start_of, wanted_pixels, whole_design
+from hilum.models.starting import (
+    design_of_factory,
+    start_of,
+    start_of_instance,
+    wanted_pixels,
+    whole_design,
+    with_new_head,
+)
 from hilum.models.transfer_start import TransferStart
 from hilum.spark.driver_networks import one_at_a_time
 
@@ -39,8 +46,8 @@ def to_model(value: object) -> ModelValue:
     """Check what was given as `model` and bring it into one of three forms.
 
     Raises:
-        InvalidValueError: a module, which nobody else could build; a function that cannot be found
-            by name; a loaded model that does not end in a linear layer.
+        InvalidValueError: a module that cannot be built without its code; a function that cannot
+            be found by name; a loaded model that does not end in a linear layer.
         MissingDependencyError: "package.module:function" cannot be imported here.
         TypeError: something else, as Spark ML wants it.
     """
@@ -49,12 +56,7 @@ def to_model(value: object) -> ModelValue:
     if isinstance(value, LoadedModel):
         return start_of(value)
     if isinstance(value, nn.Module):
-        raise InvalidValueError(
-            "model must be what every rank can build again: a name, a LoadedModel, a TransferStart "
-            f"or a function. Got a {type(value).__name__} that is built already. Hint: mark the "
-            "function that builds it with @hilum.models.network_factory and give the function; "
-            "weights= takes a file of its state dict."
-        )
+        return start_of_instance(value)
     if callable(value):
         return factory(value)
     text: str = TypeConverters.toString(value)
@@ -69,7 +71,7 @@ def design_of(value: ModelValue) -> Architecture:
         InvalidValueError: an unknown name, or a function whose network ends otherwise.
     """
     if isinstance(value, TransferStart):
-        return value.architecture
+        return with_new_head(value).architecture
     if isinstance(value, FactoryRecipe):
         return design_of_factory(value)
     return architecture(value)
@@ -85,9 +87,12 @@ def design_for_rows(value: ModelValue, head: str) -> Architecture:
     if head == "new":
         return design_of(value)
     if isinstance(value, TransferStart):
+        if not value.architecture.head:
+            return value.architecture
         raise InvalidValueError(
-            "model must be a name or a function where head is 'keep'. Got a loaded network, whose "
-            "last layer gives way to a new one. Hint: head='new' with one image column."
+            "model must be a name, a module or a function where head is 'keep'. Got a loaded "
+            "network, whose last layer gives way to a new one. Hint: head='new' with one image "
+            "column, or its module, model=loaded.network."
         )
     return whole_design(value)
 
@@ -96,7 +101,7 @@ def design_for_rows(value: ModelValue, head: str) -> Architecture:
 def pixels_for(value: ModelValue) -> PixelContract:
     """What the network wants to see, nothing left open."""
     if isinstance(value, TransferStart):
-        return wanted_pixels(value)
+        return wanted_pixels(with_new_head(value))
     design = design_of(value)
     side = design.image_size_px
     return PixelContract(mean=design.mean, std=design.std, size_px=(side, side))

@@ -17,9 +17,12 @@ from hilum.inputs import TextEncoder, encoder_from_json
 from hilum.optim import (
     LayerRule,
     Loss,
+    Objective,
+    OutputLosses,
     Schedule,
     loss_of,
     loss_to_json,
+    own_loss,
     rule_from_text,
     rule_to_text,
     schedule_to_json,
@@ -125,12 +128,45 @@ def to_schedule_text(value: str | Schedule) -> str:
     return value if isinstance(value, str) else json.dumps(schedule_to_json(value))
 
 
-def to_loss_text(value: str | Loss) -> str:
-    """Return a loss's name or JSON."""
-    if not isinstance(value, str):
-        return json.dumps(loss_to_json(value))
-    loss_of(value)
-    return value
+def to_loss_text(value: Any) -> str:
+    """Return a loss's name or JSON; of several outputs, the JSON of a loss for each.
+
+    Args:
+        value: a name, a value of `hilum.optim`, a function marked with `loss_function`; a list of
+            these in the order of the outputs; or a mapping from label columns to them, or to pairs
+            of one and its weight in the sum.
+    """
+    if isinstance(value, str):
+        loss_of(value)
+        return value
+    return json.dumps(loss_to_json(_loss(value)))
+
+
+def _loss(value: Any) -> Objective:
+    if isinstance(value, Mapping):
+        pairs = [pair if isinstance(pair, tuple) else (pair, 1.0) for pair in value.values()]
+        return OutputLosses(
+            losses=tuple(_one_loss(loss) for loss, _ in pairs),
+            weights=tuple(float(weight) for _, weight in pairs),
+            columns=tuple(map(str, value)),
+        )
+    if isinstance(value, list | tuple):
+        return OutputLosses(losses=tuple(map(_one_loss, value)))
+    return value if isinstance(value, OutputLosses) else _one_loss(value)
+
+
+def _one_loss(value: Any) -> Loss:
+    if isinstance(value, str):
+        value = loss_of(value)
+    elif not hasattr(value, "elementwise") and callable(value):
+        value = own_loss(value)
+    if isinstance(value, OutputLosses) or not hasattr(value, "elementwise"):
+        raise InvalidValueError(
+            "loss must be a name, a value of hilum.optim, a function marked with loss_function, "
+            f"or one of these per output. Got {value!r}."
+        )
+    found: Loss = value
+    return found
 
 
 def to_weights_text(value: Any) -> str:

@@ -7,6 +7,7 @@ from typing import Any, get_args
 from hilum.errors import InvalidValueError, require
 from hilum.inputs import RowSpec
 from hilum.models import Architecture
+from hilum.models.starting import with_new_head
 from hilum.models.transfer_start import TransferStart
 from hilum.optim import (
     LOSSES,
@@ -15,8 +16,9 @@ from hilum.optim import (
     Clipping,
     Constant,
     FocalLoss,
-    Loss,
+    Objective,
     OptimizerSpec,
+    OutputLosses,
     Span,
     loss_of,
     schedule_of,
@@ -51,6 +53,7 @@ _MODES: Mapping[str, tuple[str, ...]] = {
     "gradientCompression": get_args(Compression),
     "placement": get_args(Placement),
     "head": ("auto", "new", "keep"),
+    "handleInvalid": ("keep", "skip", "error"),
 }
 
 _RULES: tuple[tuple[str, Callable[[Any], bool], tuple[str, ...]], ...] = (
@@ -125,6 +128,9 @@ def settings_of(
         InvalidValueError: parameters do not go together.
     """
     start = value["model"] if isinstance(value["model"], TransferStart) else None
+    if start is not None and (rows is None or value["head"] == "new"):
+        start = with_new_head(start)
+        value = {**value, "model": start}
     if start is not None:
         value = {**value, **_brought(start, given)}
     balanced: list[Any] = [
@@ -200,12 +206,12 @@ def _draft(
     return TrainConfig(
         architecture=design.name if design.recipe else value["model"],
         design=design if design.recipe else None,
-        outputs=tuple(value["findings"] if rows is None else [t.column for t in rows.targets]),
+        outputs=_outputs(value, rows),
         rows=rows,
         preprocessing=chain,
         schedule=Constant(base=value["learningRate"]),
         optimizer=optimizer,
-        loss=_loss(value, of_findings=rows is None),
+        loss=_loss(value, rows),
         max_epochs=value["maxEpochs"],
         global_batch_size=value["batchSize"],
         dropout=value["dropout"],
@@ -237,6 +243,12 @@ def _draft(
     )
 
 
+def _outputs(value: Values, rows: RowSpec | None) -> tuple[str, ...]:
+    if rows is None:
+        return tuple(value["findings"])
+    return rows.classes or tuple(target.column for target in rows.targets)
+
+
 def _optimizer(value: Values, given: Collection[str]) -> OptimizerSpec:
     name = value["optimizer"]
     own = _OF_OPTIMIZER[name]
@@ -260,9 +272,11 @@ def _optimizer(value: Values, given: Collection[str]) -> OptimizerSpec:
     )
 
 
-def _loss(value: Values, *, of_findings: bool) -> Loss:
+def _loss(value: Values, rows: RowSpec | None) -> Objective:
     loss = loss_of(value["loss"])
-    if of_findings:  # their bundle puts the outputs through a sigmoid, unknown to other losses
+    if isinstance(loss, OutputLosses) and rows is not None:
+        loss = loss.in_order_of(tuple(target.column for target in rows.targets))
+    if rows is None:  # their bundle puts the outputs through a sigmoid, unknown to other losses
         names = ", ".join(name for name, one in LOSSES.items() if isinstance(one, _OF_FINDINGS))
         fits = isinstance(loss, _OF_FINDINGS)
         require(fits, "loss", f"one of findings: {names}", value["loss"])
@@ -286,5 +300,5 @@ def _loss(value: Values, *, of_findings: bool) -> Loss:
         "finding_weights": weights_of(value["findingWeights"]),
     }
     wanted = {name: change for name, change in changes.items() if change}
-    changed: Loss = replace(loss, **wanted)  # type: ignore[type-var]
+    changed: Objective = replace(loss, **wanted)  # type: ignore[type-var]
     return changed

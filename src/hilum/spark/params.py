@@ -144,8 +144,9 @@ class TrainParams(PredictParams, LearningParams, RunParams, HasLabelCol, HasSeed
         Params._dummy(),
         "model",
         "architecture: efficientnet_lite0, resnet50, densenet121, googlenet, inception_v3, vgg16, "
-        "timm:NAME or torchvision:NAME; or a LoadedModel, a TransferStart, or a function marked "
-        "with hilum.models.network_factory, also as package.module:function",
+        "timm:NAME or torchvision:NAME; or a torch.nn.Module, which is taken as it is now, a "
+        "LoadedModel, a TransferStart, or a function marked with hilum.models.network_factory, "
+        "also as package.module:function",
         typeConverter=to_model,
     )
     labelCols: Param[Iterable[str]] = Param(

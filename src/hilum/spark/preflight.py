@@ -14,11 +14,12 @@ from pyspark.sql import SparkSession
 
 from hilum import storage
 from hilum.errors import InvalidValueError, MissingDependencyError
-from hilum.models import Architecture
 from hilum.models.factories import FactoryRecipe
+from hilum.optim import OwnLoss, losses_of
 from hilum.spark.barrier import check_slots
 from hilum.spark.failures import as_hilum_error
 from hilum.spark.versions import Versions, check_versions, own_versions
+from hilum.training import TrainConfig
 
 __all__ = ["make_run_directory", "preflight"]
 
@@ -40,18 +41,18 @@ def preflight(
     run_directory: str,
     num_ranks: int,
     versions: Versions | None = None,
-    design: Architecture | None = None,
+    config: TrainConfig | None = None,
 ) -> None:
     """Check slots, storage and versions, on the driver and in one small job on the executors.
 
     Args:
         versions: what executors must have; by default what this process has.
-        design: the network, if it is one that a function of the user's makes.
+        config: what is trained; executors must have the functions of the user's in it.
 
     Raises:
         InvalidValueError: dynamic allocation, too few slots, a run directory that driver or
             executors cannot write or that they do not share, other versions on executors.
-        MissingDependencyError: an executor lacks a package, or the function of a design.
+        MissingDependencyError: an executor lacks a package, or such a function.
     """
     check_slots(spark, num_ranks)
     probe = storage.join(run_directory, f".probe-{uuid.uuid4().hex}")
@@ -60,18 +61,25 @@ def preflight(
             storage.write_bytes(storage.join(probe, "driver"), b"driver")
         except OSError as error:
             raise _no_storage("written by the driver", run_directory, error) from error
-        recipe = design.recipe if design is not None else None
-        function = recipe.callable if isinstance(recipe, FactoryRecipe) else ""
         task = partial(
             _probe,
             probe=probe,
             run_directory=run_directory,
             versions=versions or own_versions(),
-            function=function,
+            recipes=_of_functions(config),
         )
         _ask_executors(spark, task, num_ranks)
     finally:
         _forget(probe)
+
+
+def _of_functions(config: TrainConfig | None) -> tuple[FactoryRecipe | OwnLoss, ...]:
+    """What of a run are functions of the user's."""
+    if config is None:
+        return ()
+    recipe = config.design.recipe if config.design is not None else None
+    losses = losses_of(config.loss, 1).losses
+    return tuple(one for one in (recipe, *losses) if isinstance(one, FactoryRecipe | OwnLoss))
 
 
 def _ask_executors(spark: SparkSession, task: Any, num_ranks: int) -> None:
@@ -91,7 +99,7 @@ def _probe(
     probe: str,
     run_directory: str,
     versions: Versions,
-    function: str,
+    recipes: tuple[FactoryRecipe | OwnLoss, ...],
 ) -> Iterator[pa.RecordBatch]:
     """Runs on an executor: what is wrong there, as a row rather than as a failed task."""
     from socket import gethostname
@@ -103,8 +111,8 @@ def _probe(
     own = storage.join(probe, uuid.uuid4().hex)
     try:
         check_versions(versions, host)
-        if function:
-            FactoryRecipe(function).function()
+        for recipe in recipes:
+            recipe.function()
         if not storage.exists(storage.join(probe, "driver")):
             raise FileNotFoundError("what the driver wrote there is not to be seen")
         storage.write_bytes(own, b"executor")

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from hilum.errors import InvalidValueError, require
 from hilum.inputs import ImageInput, Input, RowSpec, Target, TensorInput, TextEncoder, TextInput
-from hilum.optim import Loss
+from hilum.optim import Objective
 from hilum.preprocessing import Chain
 from hilum.spark.driver_networks import one_at_a_time
 from hilum.spark.row_cache import selected_rows
@@ -33,11 +33,14 @@ class RowWishes:
         chain: of image columns; None without one.
         shapes: of columns whose rows are flat lists of what is not flat.
         encoders: of text columns.
+        classes: names of the classes whose numbers the label column holds; empty where it holds
+            none.
     """
 
     chain: Chain | None = None
     shapes: Mapping[str, Sequence[int]]
     encoders: Mapping[str, TextEncoder]
+    classes: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -53,7 +56,7 @@ class RowPlan:
     labels: Tensor
 
     @one_at_a_time
-    def tried(self, model: nn.Module, loss: Loss) -> RowSpec:
+    def tried(self, model: nn.Module, loss: Objective) -> RowSpec:
         """The contract with the outputs of a network; raises where the two do not fit."""
         return try_network(model, self.spec, loss, self.record, self.labels)
 
@@ -80,12 +83,14 @@ def plan_rows(data: DataFrame, columns: RowColumns, wishes: RowWishes) -> RowPla
         _input(name, kind, sample[f"input_{at}"], wishes)
         for at, (name, kind) in enumerate(zip(columns.features, kinds, strict=True))
     )
-    return _usable(_spec(inputs, columns, sample), columns, sample)
+    return _usable(_spec(inputs, columns, sample, wishes.classes), columns, sample)
 
 
-def _spec(inputs: tuple[Input, ...], columns: RowColumns, sample: pa.Table) -> RowSpec:
+def _spec(
+    inputs: tuple[Input, ...], columns: RowColumns, sample: pa.Table, classes: tuple[str, ...]
+) -> RowSpec:
     learnt = tuple(
-        Target(column=name, shape=_shape_of(sample[f"label_{at}"], name))
+        Target(column=name, shape=_shape_of(sample[f"label_{at}"], name), classes=classes)
         for at, name in enumerate(columns.labels)
     ) or (Target(column=inputs[0].column, shape=inputs[0].shape, input=0),)
     return RowSpec(inputs=inputs, targets=learnt)

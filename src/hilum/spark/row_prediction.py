@@ -7,15 +7,49 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
+from pyspark.sql import DataFrame
 
+from hilum.errors import require
 from hilum.inference.record_predictor import RecordPredictor
+from hilum.inputs import ImageInput, RowSpec, TextInput
 from hilum.inputs import Output as NetworkOutput
-from hilum.spark.prediction import Output, RowError
+from hilum.spark.prediction import Output, PredictorSource, RowError, predicted
+from hilum.spark.row_columns import kind_of, readable
 from hilum.spark.shipping import shipped_bundle
 
-__all__ = ["ShippedRowModel"]
+__all__ = ["TOGETHER", "ShippedRowModel", "predict_rows", "records_of"]
 
 PREDICTION = "prediction"
+TOGETHER = "_hilum_predicted"
+"""The struct of all outputs, which one pass makes."""
+
+
+def predict_rows(
+    data: DataFrame, columns: Sequence[str], rows: RowSpec, source: PredictorSource
+) -> DataFrame:
+    """Add the struct `TOGETHER` of what a source says of rows of any columns.
+
+    Raises:
+        InvalidValueError: the columns are not what the network reads.
+    """
+    _check_columns(data, columns, rows)
+    read = {f"_hilum_input_{at}": column for at, column in enumerate(columns)}
+    given = data.withColumns({own: readable(data, name) for own, name in read.items()})
+    return given.withColumn(TOGETHER, predicted(source, list(read))).drop(*read)
+
+
+def _check_columns(data: DataFrame, columns: Sequence[str], rows: RowSpec) -> None:
+    require(
+        len(columns) == len(rows.inputs),
+        "featuresCols",
+        f"{len(rows.inputs)} columns, one per argument of the network",
+        columns,
+    )
+    for column, field in zip(columns, rows.inputs, strict=True):
+        kind = kind_of(data, column, "featuresCol")
+        wanted = {ImageInput: "image", TextInput: "text"}.get(type(field), "numbers")
+        given = kind if kind in ("image", "text") else "numbers"
+        require(given == wanted, "featuresCol", f"a column of {wanted}", f"{column}: {given}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,9 +90,7 @@ class RowsPredictor:
 
     def prepare(self, columns: Sequence[pa.Array]) -> Iterator[Any]:
         """Each row's record, or why it has none."""
-        records, reasons = self.predictor.rows.pack(columns)
-        for record, reason in zip(records, reasons, strict=True):
-            yield record if reason is None else RowError(reason)
+        return records_of(self.predictor, columns)
 
     def predict(self, prepared: Sequence[Any]) -> Sequence[Mapping[str, Any] | RowError]:
         """The prediction of each record; a row for which the network gives no number has none."""
@@ -73,6 +105,13 @@ class RowsPredictor:
             value = values[0] if len(values) == 1 else dict(zip(names, values, strict=True))
             rows.append({PREDICTION: value} if good[at] else RowError("not_finite"))
         return rows
+
+
+def records_of(predictor: RecordPredictor, columns: Sequence[pa.Array]) -> Iterator[Any]:
+    """Each row's record, or why it has none."""
+    records, reasons = predictor.rows.pack(columns)
+    for record, reason in zip(records, reasons, strict=True):
+        yield record if reason is None else RowError(reason)
 
 
 def _is_number(output: NetworkOutput) -> bool:

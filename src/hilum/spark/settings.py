@@ -11,7 +11,7 @@ from torch import nn
 from hilum.errors import InvalidValueError
 from hilum.models import BACKBONE, WeightsReport, head_names
 from hilum.models.transfer_start import TransferStart
-from hilum.optim import Loss, Span, class_weights, positive_weights, schedule_of
+from hilum.optim import Objective, Span, class_weights, positive_weights, schedule_of
 from hilum.training import BatchNormMode, RetryPolicy, TrainConfig, num_steps
 
 __all__ = ["FitSettings", "settle_frozen", "train_config"]
@@ -104,7 +104,9 @@ def train_config(
     )
 
 
-def _balanced(loss: Loss, fields: tuple[str, ...], labels: npt.NDArray[np.float32]) -> Loss:
+def _balanced(
+    loss: Objective, fields: tuple[str, ...], labels: npt.NDArray[np.float32]
+) -> Objective:
     counted: Any = {field: _COUNTED[field](labels) for field in fields}
-    balanced: Loss = replace(loss, **counted)  # type: ignore[type-var]
+    balanced: Objective = replace(loss, **counted)  # type: ignore[type-var]
     return balanced

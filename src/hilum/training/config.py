@@ -4,7 +4,6 @@ The ranks read it as JSON from the run directory, so nothing is pickled, a run c
 later, and `hilum train --resume` needs no arguments repeated.
 """
 
-import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal, cast, get_args
@@ -16,7 +15,7 @@ from hilum.models.designs import design_from_json, design_to_json
 from hilum.optim import (
     BCEWithLogits,
     Clipping,
-    Loss,
+    Objective,
     OptimizerSpec,
     Schedule,
     clipping_from_json,
@@ -101,7 +100,7 @@ class TrainConfig:
     rows: RowSpec | None = None
     schedule: Schedule
     optimizer: OptimizerSpec
-    loss: Loss = field(default_factory=BCEWithLogits)
+    loss: Objective = field(default_factory=BCEWithLogits)
     max_epochs: int = 8
     global_batch_size: int = 32
     dropout: float = 0.2
@@ -157,7 +156,7 @@ class TrainConfig:
         """Numbers that a new head gives for each row."""
         if self.rows is None:
             return len(self.outputs)
-        return math.prod(self.rows.targets[0].shape)
+        return self.rows.num_outputs
 
     @property
     def scored_outputs(self) -> tuple[str, ...]:

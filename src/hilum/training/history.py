@@ -20,6 +20,9 @@ BestMetric = Literal["valid_loss", "valid_mean_auroc"]
 WatchedMetric = Literal["valid_loss", "train_loss", "valid_mean_auroc"]
 
 
+_OF_CLASSES = ("valid_accuracy", "valid_log_loss")
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EpochRecord:
     """One validation and the steps since the one before; by default that is one epoch.
@@ -30,6 +33,8 @@ class EpochRecord:
         valid_loss, valid_mean_auroc: on the whole validation split; None without one, and for the
             AUC where no finding has both label values.
         valid_auroc: one AUC per output, None where undefined; empty without validation.
+        valid_accuracy, valid_log_loss: of classifiers, on the whole validation split: the share of
+            rows called right, and the mean of -log of the true class's probability.
         lr: the learning rate of the last step.
         images_per_s: training images per second, all ranks together, validation not counted.
         seconds: since the last record, validation included.
@@ -41,6 +46,8 @@ class EpochRecord:
     valid_loss: float | None
     valid_mean_auroc: float | None
     valid_auroc: tuple[float | None, ...] = ()
+    valid_accuracy: float | None = None
+    valid_log_loss: float | None = None
     lr: float
     images_per_s: float
     seconds: float
@@ -107,6 +114,9 @@ class History:
         for record in self.epochs:
             row = asdict(record)
             aurocs = row.pop("valid_auroc")
+            if not self._of_classes:
+                for name in _OF_CLASSES:
+                    del row[name]
             padded = (*aurocs, *[None] * (len(outputs) - len(aurocs)))
             row |= {f"valid_auroc_{name}": padded[at] for at, name in enumerate(outputs)}
             rows.append(row)
@@ -115,12 +125,18 @@ class History:
     def to_csv(self, outputs: Sequence[str] = ()) -> str:
         """The rows as CSV; empty where undefined."""
         text = io.StringIO()
-        names = [name for name in EpochRecord.__dataclass_fields__ if name != "valid_auroc"]
+        left_out = {"valid_auroc", *(() if self._of_classes else _OF_CLASSES)}
+        names = [name for name in EpochRecord.__dataclass_fields__ if name not in left_out]
         names += [f"valid_auroc_{name}" for name in outputs]
         writer = csv.DictWriter(text, names, lineterminator="\n")
         writer.writeheader()
         writer.writerows(self.rows(outputs))
         return text.getvalue()
+
+    @property
+    def _of_classes(self) -> bool:
+        """Whether classes were told apart; other runs have no such columns."""
+        return any(getattr(record, name) is not None for record in self for name in _OF_CLASSES)
 
     def to_pandas(self, outputs: Sequence[str] = ()) -> "pd.DataFrame":
         """The rows as a table; NaN where undefined.

@@ -24,7 +24,7 @@ from hilum.models import (
     set_train_mode,
     use_grey_stem,
 )
-from hilum.optim import Targets, mean_loss
+from hilum.optim import OutputLosses, Targets, mean_loss
 from hilum.preprocessing import Chain, one_channel
 from hilum.processor import has_fast_bfloat16
 from hilum.training.averaging import averaged_model
@@ -36,7 +36,7 @@ from hilum.training.devices import choose_device, compile_network, open_images
 from hilum.training.dropout import seed_dropout, use_sample_dropout
 from hilum.training.exchange import exchange_gradients, form_buckets
 from hilum.training.features import open_source
-from hilum.training.objective import batch_share, rows_loss
+from hilum.training.objective import RowsMeasure, batch_share, measure_rows
 from hilum.training.phases import frozen_layer, is_frozen
 from hilum.training.placement import Placement
 from hilum.training.record_source import RecordSource
@@ -133,11 +133,16 @@ class Rank:
 
 @dataclass(frozen=True, slots=True)
 class Validation:
-    """Loss and AUC per output on the whole validation split; None where undefined."""
+    """Loss and AUC per output, or how well classes are told, on the whole validation split.
+
+    None where undefined.
+    """
 
     loss: float | None = None
     mean_auroc: float | None = None
     auroc: tuple[float | None, ...] = ()
+    accuracy: float | None = None
+    log_loss: float | None = None
 
 
 def prepare_rank(
@@ -328,7 +333,9 @@ def validate(rank: Rank) -> Validation:
     if len(positions) == 0:
         return Validation()
     if rank.config.rows is not None:
-        return Validation(loss=_loss_of_rows(rank, positions))
+        of_rows = _measure_rows(rank, positions)
+        return Validation(loss=of_rows.loss, accuracy=of_rows.accuracy, log_loss=of_rows.log_loss)
+    assert not isinstance(rank.config.loss, OutputLosses), "findings have one loss"
     logits = predict_split(rank, positions)
     labels = rank.cache.labels[positions]
     weights = torch.from_numpy(rank.cache.weights[positions])
@@ -340,7 +347,7 @@ def validate(rank: Rank) -> Validation:
     )
 
 
-def _loss_of_rows(rank: Rank, positions: npt.NDArray[np.int64]) -> float | None:
+def _measure_rows(rank: Rank, positions: npt.NDArray[np.int64]) -> RowsMeasure:
     share = rank.placement.shares(positions)[rank.world.rank]
     size = max(1, rank.config.global_batch_size // rank.world.num_ranks)
     pieces = [share[at : at + size] for at in range(0, len(share), size)]
@@ -355,9 +362,9 @@ def _loss_of_rows(rank: Rank, positions: npt.NDArray[np.int64]) -> float | None:
 
     network.eval()
     with torch.inference_mode():
-        loss = rows_loss(rank.config, rank.world, results())
+        measure = measure_rows(rank.config, rank.world, results())
     set_train_mode(rank.model)
-    return loss
+    return measure
 
 
 def predict_split(rank: Rank, positions: npt.NDArray[np.int64]) -> Tensor:

@@ -31,6 +31,8 @@ def record_scalars(record: EpochRecord, outputs: tuple[str, ...]) -> dict[str, f
     values = {
         "valid/loss": record.valid_loss,
         "valid/mean_auc": record.valid_mean_auroc,
+        "valid/accuracy": record.valid_accuracy,
+        "valid/log_loss": record.valid_log_loss,
         **{
             f"valid_auc/{name}": auroc
             for name, auroc in zip(outputs, record.valid_auroc, strict=False)

@@ -178,6 +178,8 @@ def _record(rank: Rank, run: Run, before: Position, watchers: Watchers) -> None:
         valid_loss=found.loss,
         valid_mean_auroc=found.mean_auroc,
         valid_auroc=found.auroc,
+        valid_accuracy=found.accuracy,
+        valid_log_loss=found.log_loss,
         lr=run.lr,
         images_per_s=run.images / max(run.trained_s, 1e-9),
         seconds=run.trained_s + valid_s,

@@ -12,9 +12,9 @@ import torch
 from torch import Tensor, nn
 
 from hilum.errors import InvalidValueError, require
-from hilum.inputs import Output, RowSpec
-from hilum.optim import Loss
-from hilum.training.objective import losses_of, shaped_like
+from hilum.inputs import Output, RowSpec, Target
+from hilum.optim import Loss, Objective, losses_of
+from hilum.training.objective import shaped_like
 
 __all__ = ["try_network"]
 
@@ -22,7 +22,7 @@ _ROWS = 2  # so that a network that mixes up rows and numbers is noticed
 
 
 def try_network(
-    model: nn.Module, spec: RowSpec, loss: Loss, record: Tensor, labels: Tensor
+    model: nn.Module, spec: RowSpec, loss: Objective, record: Tensor, labels: Tensor
 ) -> RowSpec:
     """Run a network and its loss on one row and return the contract with its outputs.
 
@@ -40,8 +40,9 @@ def try_network(
     spec = replace(spec, outputs=named, keyed=isinstance(outputs, Mapping))
     found = spec.output_tuple(outputs)
     expected = spec.labels(labels.expand(_ROWS, -1).contiguous(), inputs)
-    losses = losses_of(loss, len(found))
+    losses = losses_of(loss, len(found)).losses
     for output, target, label, own in zip(found, spec.targets, expected, losses, strict=True):
+        _check_classes(output, target)
         what = "input" if target.input is not None else "label column"
         _compare(own, output, label, f"{what} {target.column!r}")
     return spec
@@ -157,6 +158,22 @@ def _named(outputs: Any, spec: RowSpec) -> tuple[Output, ...]:
     return tuple(
         Output(name=column, shape=tuple(tensor.shape[1:]))
         for column, tensor in zip(columns, tensors, strict=True)
+    )
+
+
+def _check_classes(output: Tensor, target: Target) -> None:
+    """A logit per class, or one alone for two classes."""
+    count = len(target.classes)
+    numbers = output[0].numel()
+    if count == 0 or (output.ndim <= 2 and (numbers == count or (numbers, count) == (1, 2))):
+        return
+    shown = ", ".join(target.classes[:5]) + (", ..." if count > 5 else "")
+    alone = ", or (N, 1) for two" if count == 2 else ""
+    raise InvalidValueError(
+        f"the network's output must be (N, {count}), a logit per class of label column "
+        f"{target.column!r} ({shown}){alone}. Got {_batch(output)} from the network. "
+        "Hint: change the network's last layer; for one image column head='new' puts a layer of "
+        "the right size there."
     )
 
 

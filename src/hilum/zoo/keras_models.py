@@ -46,10 +46,10 @@ class Ending:
 
 
 class Model:
-    """Layers from an input to an output.
+    """Layers from one input or several to an output.
 
     Attributes:
-        input, output: where it begins and ends.
+        inputs, output: where it begins and ends.
     """
 
     def __init__(
@@ -58,14 +58,23 @@ class Model:
         output: Variable | Sequence[Variable],
         name: str | None = None,
     ) -> None:
-        self.input = _single(input, "input")
+        self.inputs = (input,) if isinstance(input, Variable) else tuple(input)
         self.output = _single(output, "output")
         self.name = name
         self.ending = _ending(self.output)
 
     @property
+    def input(self) -> Variable:
+        """Where it begins.
+
+        Raises:
+            InvalidValueError: it begins at several places.
+        """
+        return _single(self.inputs, "input")
+
+    @property
     def outputs(self) -> int:
-        """Numbers per image that come out."""
+        """Numbers per row that come out."""
         return self.ending.head.output_dim
 
     @property
@@ -77,17 +86,12 @@ class Model:
     @property
     def layer_rules(self) -> tuple[LayerRule, ...]:
         """Weight decay of layers before the head that have a regularizer of their own."""
-        rules = []
-        for variable, name in _named(self.ending.features).items():
-            regularizers: list[tuple[str, Regularizer | None]] = [
-                ("weight", getattr(variable.layer, "W_regularizer", None)),
-                ("bias", getattr(variable.layer, "b_regularizer", None)),
-            ]
-            for parameter, regularizer in regularizers:
-                decay = weight_decay_of(regularizer)
-                if decay:
-                    rules.append(LayerRule(pattern=f"*{name}.{parameter}", weight_decay=decay))
-        return tuple(rules)
+        return _rules(self.ending.features)
+
+    @property
+    def whole_rules(self) -> tuple[LayerRule, ...]:
+        """Weight decay of all layers that have a regularizer, the last one included."""
+        return _rules(self.output)
 
     @property
     def pixels(self) -> PixelContract:
@@ -107,6 +111,21 @@ class Model:
         trunk, cut = _trunk(self.input, self.ending.features)
         weight, _ = self.head_decay
         return transfer(trunk, self.outputs, cut=cut, dropout=self.ending.dropout, l2=weight)
+
+    def whole(self, *, logits: bool = False) -> "TransferStart":
+        """What training starts from where the network is trained as it is, on any columns.
+
+        Args:
+            logits: leave out the activation at its end.
+        """
+        from hilum.models.starting import whole_start
+
+        output = _without_activation(self.output) if logits else self.output
+        spec, loaded = _spec(self.inputs, output)
+        report = WeightsReport(source="", kind="random") if loaded is None else loaded.report
+        network = _started(spec, loaded)
+        model = LoadedModel(network=network, recipe=GraphRecipe(spec), report=report)
+        return whole_start(model, self.name or "Model")
 
     def summary(self) -> str:
         """One line per layer: its name and the shape of what it gives, without the batch."""
@@ -177,6 +196,26 @@ def _ending(output: Variable) -> Ending:
     return Ending(head=head, activation=activation, dropout=round(1 - kept, 12), features=value)
 
 
+def _rules(output: Variable) -> tuple[LayerRule, ...]:
+    rules = []
+    for variable, name in _named(output).items():
+        regularizers: list[tuple[str, Regularizer | None]] = [
+            ("weight", getattr(variable.layer, "W_regularizer", None)),
+            ("bias", getattr(variable.layer, "b_regularizer", None)),
+        ]
+        for parameter, regularizer in regularizers:
+            decay = weight_decay_of(regularizer)
+            if decay:
+                rules.append(LayerRule(pattern=f"*{name}.{parameter}", weight_decay=decay))
+    return tuple(rules)
+
+
+def _without_activation(output: Variable) -> Variable:
+    """The last dense layer alone."""
+    head = output.inputs[0] if isinstance(output.layer, Activation) else output
+    return replace(head, layer=replace(head.layer, activation=None))
+
+
 def _trunk(image: Variable, features: Variable) -> tuple[LoadedModel, str | None]:
     """What comes before the head, and the node it ends at where that has to be said."""
     pooled = features
@@ -187,7 +226,7 @@ def _trunk(image: Variable, features: Variable) -> tuple[LoadedModel, str | None
     averaged = features is pooled or one_pixel or _is_average(features, pooled)
     if isinstance(pooled.layer, NetLayer) and pooled.inputs[0] is image and averaged:
         return _whole(pooled.layer.loaded, image)
-    spec, loaded = _spec(image, features)
+    spec, loaded = _spec((image,), features)
     network = _started(spec, loaded)
     report = WeightsReport(source="", kind="random") if loaded is None else loaded.report
     contract = _of_size(PixelContract() if loaded is None else loaded.pixels, image)
@@ -239,16 +278,17 @@ def _loaded_in(output: Variable) -> LoadedModel | None:
     return None
 
 
-def _spec(image: Variable, output: Variable) -> tuple[NetworkSpec, LoadedModel | None]:
+def _spec(inputs: tuple[Variable, ...], output: Variable) -> tuple[NetworkSpec, LoadedModel | None]:
     """The layers as nodes; those of a loaded network keep their names."""
     names = _named(output)
-    require(image in names, "input", "what the output is computed from", image.name)
-    ends: dict[Variable, str] = {image: names[image]}
+    for image in inputs:
+        require(image in names, "input", "what the output is computed from", image.name)
+    ends: dict[Variable, str] = {image: names[image] for image in inputs}
     nodes: list[Node] = []
     loaded: LoadedModel | None = None
     for variable, name in names.items():
         if variable.layer is None:
-            require(variable is image, "input", "one", name)
+            require(variable in inputs, "input", "among those of the model", name)
             continue
         read = tuple(ends[value] for value in variable.inputs)
         if isinstance(variable.layer, NetLayer):
@@ -259,7 +299,8 @@ def _spec(image: Variable, output: Variable) -> tuple[NetworkSpec, LoadedModel |
             added = _nodes(variable, name, read)
         nodes += added
         ends[variable] = added[-1].name if added else read[0]
-    spec = NetworkSpec(inputs=(names[image],), nodes=tuple(nodes), outputs=(ends[output],))
+    begins = tuple(names[image] for image in inputs)
+    spec = NetworkSpec(inputs=begins, nodes=tuple(nodes), outputs=(ends[output],))
     return spec, loaded
 
 

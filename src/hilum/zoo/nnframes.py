@@ -1,4 +1,4 @@
-"""NNEstimator and NNClassifier of 2019, on `hilum.spark.NNEstimator`.
+"""NNEstimator and NNClassifier of 2019, on those of `hilum.spark`.
 
 They hold what a script says, setter by setter, and turn it into the parameters of the modern
 estimator when they are fitted (`modern` shows them). Nothing is trained here.
@@ -14,24 +14,31 @@ from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
 
 from hilum.errors import InvalidValueError, require
+from hilum.spark import NNClassifier as ModernNNClassifier
 from hilum.spark import NNEstimator as ModernNNEstimator
 from hilum.spark import NNModel as ModernNNModel
+from hilum.spark.class_labels import nominal_metadata
 from hilum.zoo.keras_models import Model, Sequential
 from hilum.zoo.nnmodels import NNClassifierModel, NNModel
+from hilum.zoo.rows import as_fractions, is_image, part_names, shapes_of, with_parts
 from hilum.zoo.translation import Settings, Validation, modern_params, run_directory
 
 __all__ = ["NNClassifier", "NNEstimator"]
 
 
 class NNEstimator(Estimator[NNModel], HasFeaturesCol, HasLabelCol, HasPredictionCol):
-    """Trains a network on a DataFrame of images and arrays of labels.
+    """Trains a network on a DataFrame.
+
+    Images and arrays of labels with a criterion of findings are transfer learning: the last layer
+    is the head. Numbers, arrays and vectors, and criteria of numbers, train the network as it is.
 
     Args:
         model: a `Model` or `Sequential`; or what `hilum.spark.NNEstimator` takes as its model.
         criterion: such as BinaryCrossEntropy().
-        feature_preprocessing: a chain of 2019, or a `hilum.preprocessing.Chain`; None is the
-            network's own.
-        label_preprocessing: has no effect; labels are arrays of numbers.
+        feature_preprocessing: of images a chain of 2019, or a `hilum.preprocessing.Chain`; None is
+            the network's own. Of numbers SeqToTensor and the like, or sizes; of several inputs
+            SeqToMultipleTensors, or a list of sizes.
+        label_preprocessing: has no effect; labels are numbers or arrays of them.
     """
 
     exclusive = False
@@ -174,7 +181,10 @@ class NNEstimator(Estimator[NNModel], HasFeaturesCol, HasLabelCol, HasPrediction
 
     def modern(self, dataset: DataFrame) -> ModernNNEstimator:
         """The estimator of today that this one stands for; its `runDir` is still to be set."""
-        return ModernNNEstimator(**self._modern_params(dataset))
+        return self._estimator(self._modern_params(dataset))
+
+    def _estimator(self, params: dict[str, Any]) -> ModernNNEstimator:
+        return ModernNNEstimator(**params)
 
     def _with(self, **changes: Any) -> "NNEstimator":
         self.settings = replace(self.settings, **changes)
@@ -195,7 +205,7 @@ class NNEstimator(Estimator[NNModel], HasFeaturesCol, HasLabelCol, HasPrediction
         params = self._modern_params(dataset)
         with ExitStack() as stack:
             folder = run_directory(dataset.sparkSession, self.settings, stack)
-            fitted = ModernNNEstimator(**params, runDir=folder).fit(self._data(dataset))
+            fitted = self._estimator({**params, "runDir": folder}).fit(self._data(dataset))
             for summary in (self.settings.train_summary, self.settings.validation_summary):
                 if summary is not None:
                     summary.take(folder)
@@ -214,8 +224,14 @@ class NNEstimator(Estimator[NNModel], HasFeaturesCol, HasLabelCol, HasPrediction
 
     def _part(self, dataset: DataFrame, split: str) -> DataFrame:
         features, labels = self.getFeaturesCol(), self.getLabelCol()
+        column, parts = F.col(features), [features]
+        if not is_image(dataset, features):
+            column = as_fractions(dataset, features)
+            shapes = shapes_of(self.settings.preprocessing)
+            dataset = with_parts(dataset.withColumn(features, column), features, shapes)
+            parts = part_names(features, len(shapes))
         return dataset.select(
-            features,
+            *parts,
             self._labels(F.col(labels)).alias(labels),
             F.lit(split).alias("split"),
         )
@@ -225,10 +241,9 @@ class NNEstimator(Estimator[NNModel], HasFeaturesCol, HasLabelCol, HasPrediction
 
 
 class NNClassifier(NNEstimator):
-    """For labels that are one class per image: 1..C, or 0 and 1 for a network of one output.
+    """For labels that are one class per row: 1..C, or 0 and 1 for a network of one output.
 
-    Each class is learnt against the rest. The predicted class is the one of the highest
-    probability, as with a softmax; the probabilities do not sum to 1.
+    It learns a softmax over the classes, whatever the activation that its network ends in.
     """
 
     exclusive = True
@@ -242,11 +257,23 @@ class NNClassifier(NNEstimator):
     ) -> None:
         super().__init__(model, criterion, feature_preprocessing)
 
+    def _estimator(self, params: dict[str, Any]) -> ModernNNClassifier:
+        return ModernNNClassifier(**params)
+
+    def _part(self, dataset: DataFrame, split: str) -> DataFrame:
+        made = super()._part(dataset, split)
+        label = self.getLabelCol()
+        return made.withMetadata(label, nominal_metadata(label, self._names()))
+
     def _labels(self, labels: Column) -> Column:
+        return labels if self._outputs() == 1 else labels - 1
+
+    def _names(self) -> tuple[str, ...]:
+        """Classes by the numbers that scripts of 2019 have in their labels."""
         outputs = self._outputs()
         if outputs == 1:
-            return F.array(labels.cast("float"))
-        return F.array(*((labels == number + 1).cast("float") for number in range(outputs)))
+            return ("0", "1")
+        return tuple(str(number + 1) for number in range(outputs))
 
     def _outputs(self) -> int:
         model = self.settings.model

@@ -3,20 +3,25 @@
 from dataclasses import replace
 from typing import Any
 
+from pyspark.ml.functions import vector_to_array
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
 from hilum.errors import InvalidValueError, require
 from hilum.inference import ModelBundle
+from hilum.inputs import RowSpec
 from hilum.models.recipes import PixelContract
 from hilum.preprocessing import Chain, ChannelNormalize, Resize
+from hilum.spark import NNClassifierModel as ModernNNClassifierModel
 from hilum.spark import NNModel as ModernNNModel
 from hilum.training import History
 from hilum.zoo.net import TrainedNet
 from hilum.zoo.preprocessing import chain_of
+from hilum.zoo.rows import part_names, with_parts, without_parts
 
 __all__ = ["NNClassifierModel", "NNModel", "sized"]
 
+_PROBABILITY = "_hilum_probability"
 _HIDDEN = {
     "errorCol": "_hilum_error",
     "oodScoreCol": "_hilum_ood_score",
@@ -78,15 +83,29 @@ class NNModel(ModernNNModel):
         column = self.getPredictionCol()
         free = column not in dataset.columns
         require(free, "predictionCol", "a column that is not there yet", column)
+        if self.bundle.rows is not None:
+            return self._of_rows(dataset, self.bundle.rows).drop(*_HIDDEN.values())
         chain = sized(self.bundle.preprocessing, dataset, self.getFeaturesCol())
         if chain != self.bundle.preprocessing:
             whole = replace(self.bundle, preprocessing=chain)
             return self._copyValues(NNModel(whole))._transform(dataset)
         return super()._transform(dataset).drop(*_HIDDEN.values())
 
+    def _of_rows(self, dataset: DataFrame, rows: RowSpec) -> DataFrame:
+        """Prediction of a network that was trained as it is, as array<float>."""
+        column = self.getPredictionCol()
+        scored = _on_parts(self, ModernNNModel(self.bundle), dataset, rows)
+        if scored.schema[column].dataType.typeName() != "double":
+            return scored
+        single = F.array(F.col(column).cast("float"))
+        return scored.withColumn(column, F.when(F.col(column).isNotNull(), single))
+
 
 class NNClassifierModel(NNModel):
-    """A classifier: the prediction is a class from 1 on, or 0 and 1 for networks of one output."""
+    """A classifier: the prediction is a class from 1 on, or 0 and 1 for networks of one output.
+
+    A row that cannot be predicted gets null.
+    """
 
     threshold = 0.5
 
@@ -101,14 +120,43 @@ class NNClassifierModel(NNModel):
         return self.threshold
 
     def _transform(self, dataset: DataFrame) -> DataFrame:
-        column = self.getPredictionCol()
         scored = super()._transform(dataset)
+        if self.bundle.rows is not None:
+            return scored
+        # A network that learnt each class as a finding: the most probable one is called.
+        column = self.getPredictionCol()
         scores = F.col(column)
+        called = F.array_position(scores, F.array_max(scores)).cast("double")
         if len(self.findings) == 1:
             called = (scores[0] > self.threshold).cast("double")
-        else:
-            called = F.array_position(scores, F.array_max(scores)).cast("double")
         return scored.withColumn(column, called)
+
+    def _of_rows(self, dataset: DataFrame, rows: RowSpec) -> DataFrame:
+        modern = ModernNNClassifierModel(self.bundle)
+        # The names of its classes are the numbers that scripts of 2019 have in their labels.
+        first = float(rows.classes[0])
+        modern._set(probabilityCol=_PROBABILITY, rawPredictionCol="")
+        scored = _on_parts(self, modern, dataset, rows)
+        column = self.getPredictionCol()
+        called = F.col(column) + first
+        if rows.outputs[0].shape in ((), (1,)):
+            called = (vector_to_array(F.col(_PROBABILITY))[1] > self.threshold).cast("double")
+        good = F.col(_HIDDEN["errorCol"]).isNull()
+        return scored.withColumn(column, F.when(good, called)).drop(_PROBABILITY)
+
+
+def _on_parts(old: NNModel, modern: ModernNNModel, dataset: DataFrame, rows: RowSpec) -> DataFrame:
+    """Transform by a modern model, which gets a column per input, made of one."""
+    features = old.getFeaturesCol()
+    shapes = [field.shape for field in rows.inputs]
+    modern._set(
+        featuresCols=part_names(features, len(shapes)),
+        predictionCol=old.getPredictionCol(),
+        predictBatchSize=old.getBatchSize(),
+        **_HIDDEN,
+    )
+    scored = modern.transform(with_parts(dataset, features, shapes))
+    return without_parts(scored, features, rows)
 
 
 def sized(chain: Chain, data: DataFrame, column: str) -> Chain:

@@ -82,13 +82,18 @@ _REGULARIZERS = _names(regularizers, but=("Regularizer", "weight_decay_of"))
 _OBJECTIVES = _public(
     BinaryCrossEntropy=criteria.BinaryCrossEntropy,
     CategoricalCrossEntropy=criteria.CategoricalCrossEntropy,
+    MeanAbsoluteError=criteria.MeanAbsoluteError,
+    MeanSquaredError=criteria.MeanSquaredError,
     SparseCategoricalCrossEntropy=criteria.SparseCategoricalCrossEntropy,
 )
 _CRITERIA = _public(
+    AbsCriterion=criteria.AbsCriterion,
     BCECriterion=criteria.BCECriterion,
     BCECriterionWithLogits=criteria.BCEWithLogitsCriterion,
     ClassNLLCriterion=criteria.ClassNLLCriterion,
     CrossEntropyCriterion=criteria.CrossEntropyCriterion,
+    MSECriterion=criteria.MSECriterion,
+    SmoothL1Criterion=criteria.SmoothL1Criterion,
 )
 _SCHEDULES = _names(
     schedules, but=("MultiStep2019", "modern_schedule", "watched_metric")
@@ -99,7 +104,12 @@ _OPTIMIZER = (
     | _TRIGGERS
     | _names(summaries)
     | _REGULARIZERS
-    | _public(SGD=optim.SGD, Adam=optim.AdamOfBigDL, Loss=criteria.Loss)
+    | _public(
+        SGD=optim.SGD,
+        Adam=optim.AdamOfBigDL,
+        Loss=criteria.Loss,
+        Top1Accuracy=criteria.Top1Accuracy,
+    )
 )
 
 PATHS: Mapping[str, Mapping[str, Any]] = MappingProxyType(

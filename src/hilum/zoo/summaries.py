@@ -23,7 +23,11 @@ _TRAIN_TAGS: Mapping[str, str] = {
     "train/images_per_s": "Throughput",
     "train/lr": "LearningRate",
 }
-_VALIDATION_TAGS: Mapping[str, str] = {"valid/mean_auc": "AucScore", "valid/loss": "Loss"}
+_VALIDATION_TAGS: Mapping[str, str] = {
+    "valid/mean_auc": "AucScore",
+    "valid/accuracy": "Top1Accuracy",
+    "valid/loss": "Loss",
+}
 _TRIGGERED = (*_TRAIN_TAGS.values(), "Parameters")
 _EVERY_SCALAR = 0  # TensorBoard's reader else keeps a sample
 
@@ -66,7 +70,7 @@ class TrainSummary:
 
 
 class ValidationSummary:
-    """Scalars of validation, under LOG_DIR/APP_NAME/validation: AucScore and Loss."""
+    """Scalars of validation, under LOG_DIR/APP_NAME/validation: AucScore or Top1Accuracy; Loss."""
 
     def __init__(self, log_dir: str, app_name: str, bigdl_type: str = "float") -> None:
         self.folder = Path(log_dir) / app_name / "validation"

@@ -18,15 +18,31 @@ from hilum.models.recipes import LoadedModel, PixelContract
 from hilum.optim import LayerRule
 from hilum.preprocessing import Chain
 from hilum.spark.barrier import executor_layout
-from hilum.zoo.criteria import AUC, Loss, loss_params
+from hilum.zoo.criteria import (
+    AUC,
+    Loss,
+    Top1Accuracy,
+    class_loss,
+    is_of_numbers,
+    loss_params,
+    row_loss,
+)
 from hilum.zoo.keras_models import Model
 from hilum.zoo.net import GraphNet
 from hilum.zoo.nnmodels import sized
 from hilum.zoo.optim import SGD, params_of
 from hilum.zoo.preprocessing import chain_of
+from hilum.zoo.rows import is_image, part_names, shapes_of
 from hilum.zoo.triggers import ending_params, every_of
 
-__all__ = ["RUN_FOLDER_SETTING", "Settings", "Validation", "modern_params", "run_directory"]
+__all__ = [
+    "RUN_FOLDER_SETTING",
+    "Settings",
+    "Validation",
+    "learns_rows",
+    "modern_params",
+    "run_directory",
+]
 
 RUN_FOLDER_SETTING = "spark.hilum.runDir"
 """Spark setting that names a folder shared by driver and executors, where runs are kept."""
@@ -75,13 +91,13 @@ class Settings:
 def modern_params(
     settings: Settings, data: DataFrame, columns: dict[str, str], *, exclusive: bool = False
 ) -> dict[str, Any]:
-    """Return keyword arguments for `hilum.spark.NNEstimator`.
+    """Return keyword arguments for `hilum.spark.NNEstimator`, or `NNClassifier`.
 
     Args:
         settings: of the estimator of 2019.
         data: the training data; counted only where a schedule counts epochs.
         columns: names of its columns.
-        exclusive: whether the labels are classes of which each image has one.
+        exclusive: whether the labels are classes of which each row has one.
 
     Raises:
         InvalidValueError: something has no counterpart; the message says what.
@@ -90,10 +106,10 @@ def modern_params(
     def steps_per_epoch() -> int:
         return math.ceil(data.count() / settings.batch_size)
 
+    on_rows = learns_rows(settings, data, columns["featuresCol"])
     params = {
         **columns,
         "splitCol": "split",
-        "findings": _findings(settings, data, columns["labelCol"], exclusive),
         "batchSize": settings.batch_size,
         # Everything learns at one rate and normalises by its batch, as in 2019.
         "headLearningRateFactor": 1.0,
@@ -101,19 +117,28 @@ def modern_params(
         "clipValue": settings.clip_value,
         "clipNorm": settings.clip_norm,
         "placement": settings.placement,
-        "model": settings.model,
-        **loss_params(settings.criterion, exclusive=exclusive),
         **params_of(settings.optim_method, steps_per_epoch),
     }
+    if exclusive:
+        params["loss"] = class_loss(settings.criterion)
+    elif on_rows:
+        params["loss"] = row_loss(settings.criterion)
+    else:
+        params |= loss_params(settings.criterion) | _findings(settings, data, columns["labelCol"])
     if settings.learning_rate is not None:
         params |= {"learningRate": settings.learning_rate, "schedule": "constant"}
-    if isinstance(settings.model, GraphNet):
-        params["model"] = settings.model.loaded
-    if isinstance(settings.model, Model):
+    if on_rows:
+        params |= _row_params(settings, data, columns["featuresCol"], exclusive)
+    else:
         params |= _model_params(settings.model, params["weightDecay"])
-    if settings.preprocessing is not None:
+    if settings.preprocessing is not None and is_image(data, columns["featuresCol"]):
         params["preprocessing"] = sized(_chain(settings), data, columns["featuresCol"])
-    return params | _when(settings)
+    return params | _when(settings, of_findings=not (exclusive or on_rows))
+
+
+def learns_rows(settings: Settings, data: DataFrame, features: str) -> bool:
+    """Whether the network is trained as it is: on numbers, or on images with a loss of numbers."""
+    return not is_image(data, features) or is_of_numbers(settings.criterion)
 
 
 def run_directory(spark: SparkSession, settings: Settings, stack: ExitStack) -> str:
@@ -135,7 +160,27 @@ def run_directory(spark: SparkSession, settings: Settings, stack: ExitStack) -> 
     return stack.enter_context(folder)
 
 
-def _model_params(model: Model, weight_decay: float) -> dict[str, Any]:
+def _row_params(
+    settings: Settings, data: DataFrame, features: str, exclusive: bool
+) -> dict[str, Any]:
+    """Parameters of a network that is trained as it is."""
+    params: dict[str, Any] = {"head": "keep", "model": settings.model}
+    if not is_image(data, features):
+        shapes = shapes_of(settings.preprocessing)
+        names = part_names(features, len(shapes))
+        known = {name: list(shape) for name, shape in zip(names, shapes, strict=True) if shape}
+        params |= {"featuresCols": names, "inputShapes": known}
+    if isinstance(settings.model, Model):
+        rules = settings.model.whole_rules
+        decayed = any(rule.pattern.endswith(".bias") for rule in rules)
+        params["model"] = settings.model.whole(logits=exclusive)
+        params |= {"layerRules": list(rules), "decayNormsAndBiases": decayed}
+    return params
+
+
+def _model_params(model: Any, weight_decay: float) -> dict[str, Any]:
+    if not isinstance(model, Model):
+        return {"model": model.loaded if isinstance(model, GraphNet) else model}
     weights, biases = (weight_decay + own for own in model.head_decay)
     rules = model.layer_rules
     decayed = biases > 0 or any(rule.pattern.endswith(".bias") for rule in rules)
@@ -173,7 +218,7 @@ def _pixels(model: Any) -> PixelContract:
     return pixels if isinstance(pixels, PixelContract) else PixelContract()
 
 
-def _findings(settings: Settings, data: DataFrame, labels: str, exclusive: bool) -> list[str]:
+def _findings(settings: Settings, data: DataFrame, labels: str) -> dict[str, list[str]]:
     model = settings.model
     if isinstance(model, Model):
         count = model.outputs
@@ -181,14 +226,12 @@ def _findings(settings: Settings, data: DataFrame, labels: str, exclusive: bool)
         row = data.select(F.size(labels).alias("count")).first()
         require(row is not None, "data", "one row or more", "none")
         count = 0 if row is None else int(row["count"])
-    if exclusive:
-        return [f"class_{number + 1}" for number in range(count)]
     if count == len(FINDINGS):
-        return list(FINDINGS)
-    return [f"label_{number + 1}" for number in range(count)]
+        return {"findings": list(FINDINGS)}
+    return {"findings": [f"label_{number + 1}" for number in range(count)]}
 
 
-def _when(settings: Settings) -> dict[str, Any]:
+def _when(settings: Settings, *, of_findings: bool) -> dict[str, Any]:
     """Parameters about when something happens."""
     both = settings.end_when is not None and settings.max_epoch is not None
     require(not both, "endWhen", "given alone, or maxEpoch alone", settings.end_when)
@@ -204,9 +247,10 @@ def _when(settings: Settings) -> dict[str, Any]:
     if validation is not None:
         params["validateEvery"] = every_of(validation.trigger)
         for method in validation.methods:
-            known = isinstance(method, AUC | Loss)
-            hint = "loss and AUC of every finding are always measured"
-            require(known, "validation method", "AUC() or Loss()", method, hint=hint)
+            known = isinstance(method, (AUC, Loss) if of_findings else (Loss, Top1Accuracy))
+            rule = "AUC() or Loss()" if of_findings else "Loss() or Top1Accuracy()"
+            hint = "loss, AUC of every finding, and accuracy of classes are always measured"
+            require(known, "validation method", rule, method, hint=hint)
     else:
         alone = settings.validation_summary is None
         require(alone, "validationSummary", "given with setValidation", "no validation data")

@@ -1,0 +1,193 @@
+"""A module of the user's Python is built again from its steps, without its code."""
+
+import json
+
+import pytest
+import torch
+from torch import nn
+from torch.nn import functional
+
+from any_models import Untraceable, small_net
+from hilum.errors import InvalidValueError
+from hilum.models import architecture
+from hilum.models.recipes import TracedRecipe, recipe_of
+from hilum.models.splitting import split_frozen
+from hilum.models.starting import build_start, find_head, start_of_instance, with_new_head
+from hilum.models.traced import TracedNetwork, trace_instance
+from row_nets import TwoArguments
+
+
+class Words(nn.Module):
+    """Two arguments and one with a default, recurrent, two outputs by name."""
+
+    def __init__(self):
+        super().__init__()
+        self.words = nn.Embedding(10, 4, padding_idx=0)
+        self.read = nn.LSTM(4, 5, num_layers=2, batch_first=True, dropout=0.1)
+        self.parts = nn.ModuleList([nn.Linear(7, 3), nn.Linear(7, 3, bias=False)])
+        self.scale = nn.Parameter(torch.randn(3))
+        self.register_buffer("shift", torch.arange(3.0))
+
+    def forward(self, words, numbers, mask=None):
+        found, (_, cell) = self.read(self.words(words))
+        joined = torch.cat([found[:, -1] + cell[-1], numbers], dim=1)
+        sums = [functional.relu(part(joined)) for part in self.parts]
+        if mask is not None:
+            sums = [mask * one for one in sums]
+        count = words.shape[0]
+        return {
+            "a": (sums[0] * self.scale + self.shift).view(count, 3),
+            "b": sums[1].masked_fill(sums[1] > 1.0, float("inf")).amin(dim=1, keepdim=True),
+        }
+
+
+def words():
+    return torch.randint(0, 10, (2, 6)), torch.randn(2, 2)
+
+
+def images():
+    return (torch.randn(2, 3, 64, 64),)
+
+
+@pytest.mark.parametrize(
+    ("make", "inputs"),
+    [
+        (Words, words),
+        (lambda: nn.Linear(3, 2), lambda: (torch.randn(4, 3),)),
+        (lambda: architecture("resnet18").build(), images),
+        (lambda: architecture("torchvision:mobilenet_v3_small").build(), images),
+        (lambda: architecture("torchvision:shufflenet_v2_x0_5").build(), images),
+    ],
+)
+def test_what_is_built_from_json_computes_the_same(make, inputs):
+    torch.manual_seed(1)
+    network, given = make().eval(), inputs()
+    traced = trace_instance(network)
+    stored = json.loads(json.dumps(TracedRecipe(traced.program).to_json()))
+    again = recipe_of(stored).build()
+    assert isinstance(again, TracedNetwork)
+    again.load_state_dict(traced.state_dict())
+    torch.testing.assert_close(again.eval()(*given), network(*given), rtol=0, atol=0)
+
+
+class Doubled(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.one = nn.Linear(2, 2)
+        self.other = nn.Linear(2, 2)
+        self.other.weight = self.one.weight
+
+    def forward(self, x):
+        return self.other(self.one(x))
+
+
+class Dropping(nn.Module):
+    def forward(self, x):
+        return functional.dropout(x, 0.5, self.training)
+
+
+class AlwaysDropping(nn.Module):
+    def forward(self, x):
+        return functional.dropout(x, 0.5)
+
+
+class Hidden(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.register_buffer("shift", torch.ones(2), persistent=False)
+
+    def forward(self, x):
+        return x + self.shift
+
+
+class Sorted(nn.Module):
+    def forward(self, x):
+        return x.sort()[0]
+
+
+def hooked():
+    network = nn.Sequential(nn.Linear(1, 1))
+    network[0].register_forward_hook(lambda *_: None)
+    return network
+
+
+def changed():
+    layer = nn.Linear(2, 2)
+    layer.weight = nn.Parameter(torch.zeros(3, 2))
+    return nn.Sequential(layer)
+
+
+@pytest.mark.parametrize(
+    ("network", "why"),
+    [
+        (Untraceable(), "cannot be followed: .*control flow"),
+        (Dropping(), "asks in its code whether it is in training"),
+        (AlwaysDropping(), "the function 'dropout'; nn.Dropout can"),
+        (Sorted(), "the method 'sort'"),
+        (Doubled(), "are one parameter"),
+        (Hidden(), "'shift' is in no state dict"),
+        (hooked(), "has hooks"),
+        (changed(), "was changed"),
+        (nn.Sequential(nn.CosineSimilarity()), "no layer that can be described"),
+    ],
+)
+def test_what_only_its_own_code_could_do_is_refused_with_the_way_out(network, why):
+    with pytest.raises(InvalidValueError, match=f"{why}.*network_factory"):
+        trace_instance(network)
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        (lambda p: p["layers"]["0"].update(kind="Module"), "layer must be one of"),
+        (lambda p: p["layers"]["0"].update(options={"dict": [["x", 1]]}), "those of Linear"),
+        (lambda p: p["steps"][0].__setitem__(1, "eval"), "kind of a step"),
+        (lambda p: p["steps"].append(["a", "function", "os.system", [], {"dict": []}]), "known"),
+        (lambda p: p["steps"].append(["a", "method", "__reduce__", [], {"dict": []}]), "known"),
+        (lambda p: p["steps"][0].__setitem__(3, {"tuple": [{"value": "x"}]}), "earlier steps"),
+        (lambda p: p["layers"].update({"forward": p["layers"]["0"]}), "no attribute of every"),
+        (lambda p: p["layers"].update({"__class__": p["layers"]["0"]}), "path of a layer"),
+        (
+            lambda p: p["tensors"].update(
+                w={"shape": [10**10], "dtype": "float32", "learns": True}
+            ),
+            "parameters must be at most",
+        ),
+    ],
+)
+def test_a_crafted_program_builds_nothing_that_is_in_no_table(change, said):
+    data = TracedRecipe(trace_instance(nn.Sequential(nn.Linear(1, 1))).program).to_json()
+    stored = json.loads(json.dumps(data))
+    change(stored["program"])
+    with pytest.raises(InvalidValueError, match=said):
+        recipe_of(stored).build()
+
+
+def test_a_traced_network_of_images_is_followed_and_split_as_others_are():
+    traced = trace_instance(architecture("resnet18").build()).eval()
+    traced.requires_grad_(False)
+    traced.get_submodule("layer4").requires_grad_(True)
+    split = split_frozen(traced)
+    (given,) = images()
+    torch.testing.assert_close(split.rest(split.prefix(given)), traced(given))
+    assert find_head(traced) == "fc"
+
+
+def test_a_module_starts_whole_or_with_a_new_last_layer():
+    network = small_net(4)
+    network[0].requires_grad_(False)
+    start = start_of_instance(network)
+    whole, report = build_start(start.architecture, start, 1)
+    assert report.kind == "random"
+    assert whole.state_dict().keys() == network.state_dict().keys()
+    torch.testing.assert_close(whole.get_parameter("6.weight"), network[6].weight)
+    assert start.frozen == ("0.weight", "0.bias")
+    headed = with_new_head(start)
+    assert (headed.architecture.head, headed.findings) == ("6", 10)
+    assert with_new_head(headed) is headed
+    model, _ = build_start(headed.architecture, headed, 3)
+    torch.testing.assert_close(model.get_parameter("2.weight"), network[2].weight)
+    assert model(torch.zeros(2, 1, 32, 32)).shape == (2, 3)
+    for other in (nn.Sequential(nn.Conv2d(1, 2, 3), nn.Flatten()), TwoArguments()):
+        with pytest.raises(InvalidValueError, match="last layer of the network must be linear"):
+            with_new_head(start_of_instance(other))
