@@ -33,13 +33,31 @@ def settings(s3, monkeypatch):
 
 def test_images_labels_and_all_of_a_run_are_on_s3_and_predict_reads_it_back(s3, tmp_path, hilum):
     write_dataset(tmp_path / "data", 30, PHANTOMS)
-    for file in (*sorted((tmp_path / "data/images").iterdir()), tmp_path / "data/Data_Entry_2017.csv"):
+    for file in (
+        *sorted((tmp_path / "data/images").iterdir()),
+        tmp_path / "data/Data_Entry_2017.csv",
+    ):
         storage.write_bytes(s3.url(*file.relative_to(tmp_path).parts), file.read_bytes())
     work = tmp_path / "work"
     work.mkdir()
-    command = ["run", "--images", s3.url("data/images"), "--labels", s3.url("data/Data_Entry_2017.csv")]
+    command = [
+        "run",
+        "--images",
+        s3.url("data/images"),
+        "--labels",
+        s3.url("data/Data_Entry_2017.csv"),
+    ]
     command += ["--out", s3.url("run"), "--model", "timm:test_resnet", "--weights", "random"]
-    command += ["--epochs", "1", "--image-size", "32", "--precision", "float32", "--closer-look", "0"]
+    command += [
+        "--epochs",
+        "1",
+        "--image-size",
+        "32",
+        "--precision",
+        "float32",
+        "--closer-look",
+        "0",
+    ]
     done = subprocess.run(
         [str(HILUM), *command, "--master", "local[1]"],
         capture_output=True,

@@ -85,9 +85,7 @@ def localise(
     from hilum import storage
     from hilum.recipes.localise import localise_boxes
 
-    report = localise_boxes(
-        bundle, images, boxes, method=cast("Method", method), frame_px=frame_px
-    )
+    report = localise_boxes(bundle, images, boxes, method=cast("Method", method), frame_px=frame_px)
     for name, one in {**report.findings, "all": report.overall}.items():
         low, high = one.hit_rate_ci95
         typer.echo(

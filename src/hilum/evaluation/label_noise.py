@@ -19,6 +19,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from hilum import storage
 from hilum.errors import InvalidValueError, require
 from hilum.evaluation.bootstrap import Interval, PatientIds, percentile_interval, sum_draws
 from hilum.evaluation.metrics import FloatArray, as_pair

@@ -27,7 +27,7 @@ def require_writable(url: str, parameter: str) -> None:
     """Write a file into a directory and delete it: results come after hours of work.
 
     Raises:
-        InvalidValueError: this process has not the right, the space or the quota, or nobody answers.
+        InvalidValueError: no right to write, no space, no quota, or nobody answers.
     """
     probe = storage.join(url, f".probe-{uuid.uuid4().hex}")
     try:

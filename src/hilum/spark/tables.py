@@ -17,7 +17,16 @@ from pyspark.sql.types import ArrayType, DataType
 from hilum.errors import InvalidValueError, require
 from hilum.spark.without_connector import connector_missing, read_with_storage
 
-__all__ = ["FILE_NAME_COLUMNS", "Table", "base_name", "fold", "folded", "read_lines", "read_table", "text"]
+__all__ = [
+    "FILE_NAME_COLUMNS",
+    "Table",
+    "base_name",
+    "fold",
+    "folded",
+    "read_lines",
+    "read_table",
+    "text",
+]
 
 FILE_NAME_COLUMNS = (
     "file_name",

@@ -111,9 +111,9 @@ def connector_needed(*urls: str) -> Iterator[None]:
             raise
         raise InvalidValueError(
             f"Spark must have the connector for {' and '.join(urls)}, a table that its executors "
-            "share. Got none. Hint: --conf spark.jars.packages=org.apache.hadoop:hadoop-aws:VERSION "
-            "(that of Spark's own hadoop-client-api) and s3a:// in the URL; images, labels and "
-            "--out of `hilum run` do without."
+            "share. Got none. Hint: --conf spark.jars.packages=org.apache.hadoop:hadoop-aws:X, X "
+            "being the version of Spark's own hadoop-client-api, and s3a:// in the URL; images, "
+            "labels and --out of `hilum run` do without."
         ) from None
 
 
