@@ -50,7 +50,8 @@ def join(url: str, *parts: str) -> str:
     """Append path parts to a local path or URL."""
     if not parts:
         return url
-    root = url if url.endswith("://") else url.rstrip("/") + "/"
+    stripped = url.rstrip("/")
+    root = url if stripped.endswith(":") else stripped + "/"  # hdfs:/// and s3:// are roots
     return root + "/".join(parts)
 
 
