@@ -23,22 +23,32 @@ def _settings(s3, monkeypatch):
         monkeypatch.setenv(name, value)
 
 
-def test_images_labels_and_all_of_a_run_are_on_s3_and_predict_reads_it_back(s3, tmp_path, hilum):
-    upload_phantoms(tmp_path, s3.root, 30)
+def test_images_labels_and_all_of_a_run_are_on_s3_and_commands_read_it_back(
+    s3, tmp_path, hilum, monkeypatch
+):
+    upload_phantoms(tmp_path, s3.root, 24)
     run_remotely(s3.root, tmp_path / "work", {}, ["--master", "local[1]"])
     check_run(s3.root)
-    image = storage.list_files(s3.url("data/images"))[0].url
-    answer = hilum("predict", s3.url("run/bundle"), image, "--format", "json")
-    assert json.loads(answer.out)["status"] == "ok", answer.err
-    facts = json.loads(hilum("info", s3.url("run/bundle"), "--format", "json").out)
-    assert facts["provenance"]["source"]["images"] == s3.url("data/images")
-    assert sum(split["images"] for split in facts["provenance"]["splits"]) == 30
+    bundle, images = s3.url("run", "bundle"), s3.url("data", "images")
+    answer = hilum("predict", bundle, images, "--format", "json")
+    rows = [json.loads(line) for line in answer.out.splitlines()]
+    assert {row["status"] for row in rows} == {"ok"}, answer.err
+    assert [row["path"] for row in rows] == [file.url for file in storage.list_files(images)]
+    assert len(rows) == 24
+    facts = json.loads(hilum("info", bundle, "--format", "json").out)
+    assert facts["provenance"]["source"]["images"] == images
+    assert sum(split["images"] for split in facts["provenance"]["splits"]) == 24
 
+    picture = s3.url("explained.png")
+    assert hilum("explain", bundle, rows[0]["path"], "--out", picture).code == 0
+    assert storage.read_bytes(picture).startswith(b"\x89PNG")
+    assert hilum("export", bundle, "--to", "safetensors").code == 0
+    assert "model.safetensors" in storage.list_names(s3.url("run"))
+    (run,) = json.loads(hilum("leaderboard", s3.url("run"), "--format", "json").out)["runs"]
+    assert run["name"] == s3.url("run")
 
-def test_what_is_wrong_with_storage_is_said_before_any_work(s3, hilum, monkeypatch):
-    answer = hilum("run", "--images", s3.url("x"), "--labels", "x.csv", "--out", "s3://none/run")
-    assert answer.code == 1
     monkeypatch.delenv("AWS_SECRET_ACCESS_KEY")
-    answer = hilum("info", s3.url("run/bundle"))
+    answer = hilum("info", bundle)
     assert answer.code == 1
+    assert answer.err.startswith(f"hilum: PermissionError: {bundle}/manifest.json: ")
     assert "AWS_SECRET_ACCESS_KEY" in answer.err
