@@ -6,7 +6,12 @@ neither file nor setting; some of it is no OSError. Directories do not exist on 
 
 from typing import Any
 
-from botocore.exceptions import BotoCoreError, ClientError, NoCredentialsError
+from botocore.exceptions import (
+    BotoCoreError,
+    ClientError,
+    NoCredentialsError,
+    PartialCredentialsError,
+)
 from s3fs import S3FileSystem
 
 __all__ = ["S3"]
@@ -37,7 +42,7 @@ class S3(S3FileSystem):  # type: ignore[misc]
                     f"s3://{where}: there is no bucket {bucket!r}. Hint: make it first; {_ADDRESS}"
                 ) from error
             raise
-        except (NoCredentialsError, PermissionError) as error:
+        except (NoCredentialsError, PartialCredentialsError, PermissionError) as error:
             raise PermissionError(f"s3://{where}: {error}. Hint: {_KEYS}") from error
         except (BotoCoreError, ClientError) as error:
             raise OSError(f"s3://{where}: {error}. Hint: {_ADDRESS}") from error
