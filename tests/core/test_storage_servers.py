@@ -19,6 +19,7 @@ from hilum.errors import InvalidValueError
 from hilum.inference import load_bundle, save_bundle
 from hilum.spark.preflight import require_writable
 from hilum.storage import hadoop_settings
+from hilum.storage.locating import locate
 from hilum.storage.s3 import S3
 from hilum.training import Every, LocalLauncher, train_worker
 from hilum.training.checkpoint import checkpointed_step
@@ -223,6 +224,14 @@ def test_keys_that_s3_does_not_take_are_said_with_the_way_out(keys, monkeypatch)
     monkeypatch.setenv("AWS_SHARED_CREDENTIALS_FILE", "none")
     with pytest.raises(PermissionError, match="credentials"):
         storage.exists(keys.url("x"))
+
+
+def test_one_client_of_s3_serves_all_threads(keys):
+    url = keys.url("threads", "file")
+    storage.write_bytes(url, b"x")
+    with ThreadPoolExecutor(4) as threads:
+        assert list(threads.map(storage.read_bytes, [url] * 16)) == [b"x"] * 16
+        assert len({id(found[0]) for found in threads.map(locate, [url] * 16)}) == 1
 
 
 def test_a_bucket_that_is_not_there_is_not_made(keys):
