@@ -21,13 +21,11 @@ _ADDRESS = "AWS_ENDPOINT_URL names a server other than Amazon's, AWS_DEFAULT_REG
 
 
 class S3(S3FileSystem):  # type: ignore[misc]
-    """s3fs, with nothing remembered of what others may change.
+    """s3fs, with nothing remembered of what others may change."""
 
-    Args:
-        settings: tells one client from another: fsspec keeps them by their arguments.
-    """
+    cachable = False  # `locate` keeps one for all threads; fsspec would make one for each
 
-    def __init__(self, *, settings: str) -> None:
+    def __init__(self) -> None:
         # Listings that s3fs remembers hide what other processes write.
         super().__init__(use_listings_cache=False)
 
