@@ -3,6 +3,8 @@
 import json
 import os
 import subprocess
+import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pyspark
@@ -10,9 +12,11 @@ import pytest
 
 from hadoop import HadoopMissingError, Hdfs, hadoop_jars
 from hilum import storage
-from hilum.training import read_attempts
+from hilum.training import Every, LocalLauncher, read_attempts, train_worker
+from hilum.training.checkpoint import checkpointed_step
 from remote_job import HILUM, check_run, run_remotely, upload_phantoms
 from s3_server import GatewayMissingError, s3_gateway
+from training_cases import start_run, write_cache
 from yarn import yarn
 
 pytestmark = [pytest.mark.slow, pytest.mark.spark, pytest.mark.cluster]
@@ -46,18 +50,29 @@ def predict(root: str, image: str) -> dict[str, float]:
     return answer["probabilities"]
 
 
-def test_everything_on_hdfs_under_yarn_with_nothing_but_its_urls(tmp_path, monkeypatch):
-    """A node of 7 GB: executors as they fit, although nobody said how large."""
+@pytest.fixture(scope="module")
+def running(tmp_path_factory):
     try:
         hadoop_jars()
     except HadoopMissingError as error:
         pytest.skip(str(error))
+    with Hdfs(tmp_path_factory.mktemp("hadoop")) as hdfs:
+        yield hdfs
+
+
+@pytest.fixture
+def hdfs(running, monkeypatch):
+    monkeypatch.setenv("HADOOP_CONF_DIR", str(running.conf))
+    return running
+
+
+def test_everything_on_hdfs_under_yarn_with_nothing_but_its_urls(hdfs, tmp_path):
+    """A node of 7 GB: executors as they fit, although nobody said how large."""
     conf = tmp_path / "conf"
     conf.mkdir()
     lines = (f"{name} {value}\n" for name, value in SETTINGS.items())
     (conf / "spark-defaults.conf").write_text("".join(lines))
-    with Hdfs(tmp_path / "hadoop") as hdfs, yarn(hdfs, SMALL_NODE_MIB):
-        monkeypatch.setenv("HADOOP_CONF_DIR", str(hdfs.conf))
+    with yarn(hdfs, SMALL_NODE_MIB):
         upload_phantoms(tmp_path, "hdfs:///", 40)
         variables = {"SPARK_CONF_DIR": str(conf)}
         run_remotely("hdfs:///", tmp_path / "work", variables, ["--master", "yarn"])
@@ -72,6 +87,21 @@ def test_everything_on_hdfs_under_yarn_with_nothing_but_its_urls(tmp_path, monke
         assert json.loads(bundle)["provenance"]["source"]["images"] == "hdfs:///data/images"
         alone = hilum("predict", hdfs.url("run", "bundle"), str(copy), "--format", "json")
         assert json.loads(alone)["probabilities"] == found
+
+
+def test_a_run_waits_for_the_data_node_at_a_checkpoint_and_ends_as_another(hdfs, tmp_path):
+    write_cache(tmp_path / "cache")
+    settings = {"max_epochs": 1, "checkpoint_every": Every(steps=1)}
+    launcher = LocalLauncher(num_threads=1)
+    calm = start_run(tmp_path / "calm", tmp_path / "cache", **settings)
+    run = start_run(hdfs.url("outage-of-a-run"), tmp_path / "cache", **settings)
+    with ThreadPoolExecutor(1) as ranks:
+        done = ranks.submit(launcher.launch, train_worker, run, 1)
+        while checkpointed_step(run) < 1:
+            time.sleep(0.02)
+        hdfs.datanode.kill()
+        hdfs.datanode.start()  # in a second or more, in which a checkpoint is due
+        assert done.result() == launcher.launch(train_worker, calm, 1), "the same weights"
 
 
 def test_everything_on_s3(tmp_path, monkeypatch):

@@ -21,11 +21,8 @@ from hilum.spark.preflight import require_writable
 from hilum.storage import hadoop_settings
 from hilum.storage.locating import locate
 from hilum.storage.s3 import S3
-from hilum.training import Every, LocalLauncher, train_worker
-from hilum.training.checkpoint import checkpointed_step
 from s3_server import s3_server
 from tiny_models import tiny_bundle
-from training_cases import start_run, write_cache
 
 
 @pytest.fixture(scope="module")
@@ -152,21 +149,6 @@ def test_a_data_node_that_comes_back_is_waited_for(conf):
         written.result()
     assert storage.read_bytes(url) == b"after"
     assert storage.list_names(conf.url("outage")) == ["file"]
-
-
-def test_a_run_waits_for_the_data_node_at_a_checkpoint_and_ends_as_another(conf, tmp_path):
-    write_cache(tmp_path / "cache")
-    settings = {"max_epochs": 1, "checkpoint_every": Every(steps=1)}
-    launcher = LocalLauncher(num_threads=1)
-    calm = start_run(tmp_path / "calm", tmp_path / "cache", **settings)
-    run = start_run(conf.url("outage-of-a-run"), tmp_path / "cache", **settings)
-    with ThreadPoolExecutor(1) as ranks:
-        done = ranks.submit(launcher.launch, train_worker, run, 1)
-        while checkpointed_step(run) < 1:
-            time.sleep(0.02)
-        conf.datanode.kill()
-        conf.datanode.start()  # in a second or more, in which a checkpoint is due
-        assert done.result() == launcher.launch(train_worker, calm, 1), "the same weights"
 
 
 def test_a_bundle_on_a_full_hdfs_is_no_bundle(conf):
