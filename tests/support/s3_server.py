@@ -5,7 +5,7 @@
         s3.variables                        the environment by which AWS's own tools find it
 
 The keys are checked by `versitygw`, a gateway over a folder that `make test-clusters` builds with
-Go; moto takes any keys until it is told to look (`refuse`).
+Go; moto takes any keys until it is told to look (POST to /moto-api/reset-auth).
 """
 
 import os
@@ -23,7 +23,7 @@ from pathlib import Path
 
 import boto3
 
-from hadoop import cache_folder, free_ports
+from hadoop import cache_folder, die_with_parent, free_ports
 
 BUCKET = "hilum"
 REGION = "us-east-1"
@@ -118,6 +118,7 @@ def _running(
             stderr=file,
             stdin=subprocess.DEVNULL,
             start_new_session=True,
+            preexec_fn=die_with_parent,
         )
     try:
         address = f"http://127.0.0.1:{port}"
