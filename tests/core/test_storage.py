@@ -140,6 +140,7 @@ def test_local_paths_are_told_from_urls(url, path):
         (("s3://c", "d", "e"), "s3://c/d/e"),
         (("/", "a"), "/a"),
         (("memory://", "a"), "memory://a"),
+        (("hdfs:///", "a"), "hdfs:///a"),
         (("a",), "a"),
     ],
 )

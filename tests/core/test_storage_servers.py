@@ -1,15 +1,28 @@
-"""The storage battery against real servers: HDFS over its own name node and data node."""
+"""The storage battery against real servers: HDFS with name node and data node, and S3.
+
+What fails in the middle fails for both: the old file or an error, never half of a file.
+"""
 
 import threading
 import time
 import uuid
 from concurrent.futures import ThreadPoolExecutor
+from urllib.parse import urlsplit
+from urllib.request import Request, urlopen
 
 import pytest
 
+from cut_connection import CuttingProxy
 from hadoop import HadoopMissingError, Hdfs, hadoop_jars
 from hilum import storage
+from hilum.errors import InvalidValueError
+from hilum.inference import load_bundle, save_bundle
+from hilum.spark.preflight import require_writable
 from hilum.storage import hadoop_settings
+from hilum.storage.locating import locate
+from hilum.storage.s3 import S3
+from s3_server import s3_server
+from tiny_models import tiny_bundle
 
 
 @pytest.fixture(scope="module")
@@ -28,9 +41,23 @@ def conf(hdfs, monkeypatch):
     return hdfs
 
 
+@pytest.fixture(scope="module")
+def s3(tmp_path_factory):
+    with s3_server(tmp_path_factory.mktemp("s3")) as running:
+        yield running
+
+
 @pytest.fixture
-def root(conf):
-    return conf.url(uuid.uuid4().hex)
+def keys(s3, monkeypatch):
+    for name, value in s3.variables.items():
+        monkeypatch.setenv(name, value)
+    return s3
+
+
+@pytest.fixture(params=["hdfs", "s3"])
+def root(request):
+    server = request.getfixturevalue("conf" if request.param == "hdfs" else "keys")
+    return server.url(uuid.uuid4().hex)
 
 
 def test_files_are_written_read_listed_and_deleted(root):
@@ -54,7 +81,25 @@ def test_a_file_that_is_not_there_is_said_to_be_missing(root):
         storage.read_bytes(storage.join(root, "none"))
 
 
-@pytest.mark.parametrize("name", ["with space.txt", "Größe-胸部.json", "a+b=c&d%20.png"])
+def test_files_are_found_in_folders_and_by_globs_with_size_and_time(root):
+    names = ["a/1.png", "a/2.dcm", "b/3.png", "b/.hidden.png", "b/_part/4.png"]
+    for number, name in enumerate(names):
+        storage.write_bytes(storage.join(root, name), bytes(number + 1))
+    found = storage.list_files(root)
+    assert [one.url for one in found] == [storage.join(root, name) for name in names[:3]]
+    assert [one.size for one in found] == [1, 2, 3]
+    assert all(abs(one.modified_s - time.time()) < 60 for one in found)
+    assert storage.list_files(root, recursive=False) == []
+    assert storage.list_files(root, glob="*.png") == [found[0], found[2]]
+    assert storage.list_files(storage.join(root, "*", "?.png")) == [found[0], found[2]]
+    assert storage.list_files([one.url for one in found] * 2) == found
+    given = storage.join(root, names[3])
+    assert [one.url for one in storage.list_files(given)] == [given], "given by its name"
+    with pytest.raises(FileNotFoundError, match="none"):
+        storage.list_files(storage.join(root, "none"))
+
+
+@pytest.mark.parametrize("name", ["with space?.txt", "Größe-胸部.json", "a+b=c&d%20.png"])
 def test_names_of_any_letters(root, name):
     url = storage.join(root, name)
     storage.write_bytes(url, name.encode())
@@ -104,6 +149,78 @@ def test_a_data_node_that_comes_back_is_waited_for(conf):
         written.result()
     assert storage.read_bytes(url) == b"after"
     assert storage.list_names(conf.url("outage")) == ["file"]
+
+
+def test_a_bundle_on_a_full_hdfs_is_no_bundle(conf):
+    bundle = tiny_bundle()
+    save_bundle(bundle, conf.url("bundles", "whole"))
+    assert load_bundle(conf.url("bundles", "whole")).digest
+    storage.make_directory(conf.url("bundles", "full"))
+    conf.dfsadmin("-setSpaceQuota", "512k", "/bundles/full")
+    with pytest.raises(OSError, match=r"[Qq]uota"):
+        save_bundle(bundle, conf.url("bundles", "full"))
+    with pytest.raises(InvalidValueError, match=r"manifest\.json"):
+        load_bundle(conf.url("bundles", "full"))
+    with pytest.raises(InvalidValueError, match=r"--out must be .*[Qq]uota"):
+        require_writable(conf.url("bundles", "full"), "--out")
+
+
+def test_a_write_to_s3_that_breaks_off_is_repeated_or_leaves_the_old_file(keys, monkeypatch):
+    url, data = keys.url("cut", "file"), bytes(2**21)
+    storage.write_bytes(url, b"old")
+    with CuttingProxy(urlsplit(keys.address).port) as way:
+        monkeypatch.setenv("AWS_ENDPOINT_URL", way.address)
+        way.cut_after(2**20, times=1)
+        storage.write_bytes(url, data)
+        assert way.cut == 1
+        assert storage.sha256_of(storage.read_bytes(url)) == storage.sha256_of(data)
+        storage.write_bytes(url, b"old")
+        way.cut_after(2**20)
+        monkeypatch.setenv("AWS_MAX_ATTEMPTS", "1")
+        monkeypatch.setattr(S3, "retries", 1)
+        with pytest.raises(OSError, match=r"s3://hilum/cut/file.*AWS_ENDPOINT_URL"):
+            storage.write_bytes(url, data)
+        assert storage.read_bytes(url) == b"old"
+        with pytest.raises(OSError, match="weights"):
+            save_bundle(tiny_bundle(), keys.url("cut", "bundle"))
+        with pytest.raises(InvalidValueError, match=r"manifest\.json"):
+            load_bundle(keys.url("cut", "bundle"))
+
+
+def test_keys_that_s3_does_not_take_are_said_with_the_way_out(keys, monkeypatch):
+    def checks(after):  # requests that moto lets pass before it looks at keys
+        url, kind = f"{keys.address}/moto-api/reset-auth", {"Content-Type": "text/plain"}
+        urlopen(Request(url, after, kind, method="POST"), timeout=10).close()
+
+    checks(b"0")
+    try:
+        with pytest.raises(PermissionError, match=r"s3://hilum/x.*AWS_ACCESS_KEY_ID"):
+            storage.write_bytes(keys.url("x"), b"x")
+        with pytest.raises(InvalidValueError, match=r"--out must be .*AWS_ACCESS_KEY_ID"):
+            require_writable(keys.url("run"), "--out")
+    finally:
+        checks(b"inf")
+    monkeypatch.delenv("AWS_SECRET_ACCESS_KEY")
+    monkeypatch.delenv("AWS_ACCESS_KEY_ID")
+    monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
+    monkeypatch.setenv("AWS_SHARED_CREDENTIALS_FILE", "none")
+    with pytest.raises(PermissionError, match="credentials"):
+        storage.exists(keys.url("x"))
+
+
+def test_one_client_of_s3_serves_all_threads(keys):
+    url = keys.url("threads", "file")
+    storage.write_bytes(url, b"x")
+    with ThreadPoolExecutor(4) as threads:
+        assert list(threads.map(storage.read_bytes, [url] * 16)) == [b"x"] * 16
+        assert len({id(found[0]) for found in threads.map(locate, [url] * 16)}) == 1
+
+
+def test_a_bucket_that_is_not_there_is_not_made(keys):
+    with pytest.raises(InvalidValueError, match=r"no bucket 'absent'"):
+        require_writable("s3://absent/run", "--out")
+    storage.make_directory("s3://absent/run")
+    assert not storage.exists("s3://absent")
 
 
 def test_a_folder_without_the_right_to_write_is_refused_with_the_user(conf, monkeypatch):

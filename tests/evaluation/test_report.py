@@ -4,6 +4,7 @@ import base64
 import json
 import re
 from html.parser import HTMLParser
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -164,7 +165,7 @@ def test_report_of_nothing_says_so():
 
 
 def test_links_lead_to_parts_of_the_page_and_to_files_beside_it(inputs, tmp_path):
-    path = write_report(tmp_path, inputs)
+    path = Path(write_report(tmp_path, inputs))
     page = References(path.read_text())
     assert {"#findings", "findings.csv", "model_card.md", "claim_checklist.md"} <= set(page.links)
     for link in page.links:
@@ -176,7 +177,7 @@ def test_links_lead_to_parts_of_the_page_and_to_files_beside_it(inputs, tmp_path
 
 def test_written_metrics_are_the_evaluation(tmp_path):
     inputs = ReportInputs(evaluation=make_small_evaluation())
-    path = write_report(tmp_path / "new" / "report", inputs)
+    path = Path(write_report(tmp_path / "new" / "report", inputs))
     assert path == tmp_path / "new" / "report" / "report.html"
     metrics = (path.parent / "metrics.json").read_text()
     assert Evaluation.from_json(metrics) == inputs.evaluation
@@ -186,7 +187,7 @@ def test_written_metrics_are_the_evaluation(tmp_path):
 
 def test_writing_again_replaces_and_a_failure_leaves_the_old_report(tmp_path):
     whole = ReportInputs(evaluation=make_small_evaluation())
-    path = write_report(tmp_path, whole)
+    path = Path(write_report(tmp_path, whole))
     path.write_text("old")
     broken = Example(name="x", pixels=np.zeros((2, 2)), probabilities={"Mass": 0.5})
     with pytest.raises(ValueError, match="uint8"):

@@ -5,6 +5,7 @@ import io
 import json
 import re
 from dataclasses import replace
+from pathlib import Path
 
 import jsonschema
 import pytest
@@ -34,7 +35,7 @@ def inputs():
 
 @pytest.fixture(scope="module")
 def directory(inputs, tmp_path_factory):
-    return write_report(tmp_path_factory.mktemp("report"), inputs).parent
+    return Path(write_report(tmp_path_factory.mktemp("report"), inputs)).parent
 
 
 @pytest.fixture(scope="module")

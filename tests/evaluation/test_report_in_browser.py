@@ -4,6 +4,7 @@ Needs a Chromium; Debian: apt-get install chromium.
 """
 
 import re
+from pathlib import Path
 
 import pytest
 
@@ -18,7 +19,7 @@ pytestmark = pytest.mark.skipif(
 
 @pytest.fixture(scope="module")
 def page(tmp_path_factory):
-    path = write_report(tmp_path_factory.mktemp("report"), full_inputs())
+    path = Path(write_report(tmp_path_factory.mktemp("report"), full_inputs()))
     with Browser(find_browser(), tmp_path_factory.mktemp("profile")) as browser:
         browser.open(path)
         yield browser

@@ -11,7 +11,9 @@ from hilum.spark.cluster_settings import (
     given_settings,
     parse_properties,
     start_error,
+    storage_variables,
 )
+from hilum.spark.yarn_room import NodeRoom, container_settings
 
 DEFAULTS_FILE = """
 # comment
@@ -29,6 +31,44 @@ def test_containers_can_hold_a_rank_and_a_standalone_worker_gives_what_it_has():
     assert "spark.executor.instances" not in standalone
     assert standalone["spark.dynamicAllocation.enabled"] == "false"
     assert cluster_defaults("local[2]") == cluster_defaults("local-cluster[2,1,512]") == {}
+
+
+@pytest.mark.parametrize(
+    ("nodes", "largest", "instances", "cores", "heap", "overhead"),
+    [
+        ([(16384, 16), (16384, 16)], 8192, "2", "4", "2g", "4g"),
+        ([(14336, 8)], 8192, "2", "4", "2g", "4g"),
+        ([(8192, 4)], 8192, "2", "2", "1194m", "2390m"),  # 3584 twice beside Spark's own 1024
+        ([(4096, 2)], 8192, "2", "1", "512m", "1024m"),
+        ([(3072, 2)], 8192, "1", "2", "682m", "1366m"),  # no room for two
+        ([(65536, 32)], 4096, "2", "4", "1365m", "2731m"),  # of the largest container allowed
+    ],
+)
+def test_executors_are_as_large_as_the_nodes_of_yarn_allow(
+    nodes, largest, instances, cores, heap, overhead
+):
+    rooms = [NodeRoom(memory_mib=memory, cores=num) for memory, num in nodes]
+    assert container_settings(rooms, largest) == {
+        "spark.executor.instances": instances,
+        "spark.executor.cores": cores,
+        "spark.executor.memory": heap,
+        "spark.executor.memoryOverhead": overhead,
+    }
+
+
+def test_a_yarn_without_room_for_anything_says_what_it_has():
+    with pytest.raises(InvalidValueError, match=r"\[1024, 512\] MiB left.*memory-mb"):
+        container_settings(
+            [NodeRoom(memory_mib=1024, cores=8), NodeRoom(memory_mib=512, cores=8)], 8192
+        )
+
+
+def test_executors_are_told_where_storage_is_and_nothing_else():
+    told = {"AWS_ENDPOINT_URL": "http://h:1", "AWS_SECRET_ACCESS_KEY": "k", "HOME": "/root"}
+    assert storage_variables(told) == {
+        "spark.executorEnv.AWS_ENDPOINT_URL": "http://h:1",
+        "spark.executorEnv.AWS_SECRET_ACCESS_KEY": "k",
+    }
 
 
 def test_spark_defaults_and_submit_arguments_are_found(tmp_path):

@@ -36,6 +36,7 @@ __all__ = [
     "Hdfs",
     "cache_folder",
     "classpath",
+    "die_with_parent",
     "free_ports",
     "hadoop_jars",
     "hadoop_version",
@@ -199,7 +200,7 @@ class Daemon:
                 env={**os.environ, **self.environment},
                 cwd=self.folder,
                 start_new_session=True,  # Ctrl-C of a test is not theirs
-                preexec_fn=_die_with_parent,
+                preexec_fn=die_with_parent,
             )
         if wait:
             self.wait()
@@ -351,7 +352,7 @@ def _listens(host: str, port: int) -> bool:
         return probe.connect_ex((host, port)) == 0
 
 
-def _die_with_parent() -> None:
+def die_with_parent() -> None:
     """In the child before it becomes Java: killed when the thread that started it is gone."""
     set_parent_death_signal = 1  # PR_SET_PDEATHSIG, prctl(2)
     ctypes.CDLL(None).prctl(set_parent_death_signal, signal.SIGKILL)

@@ -62,7 +62,7 @@ def calibrate(
     try:
         calibrate_bundle(
             spark,
-            str(bundle),
+            bundle,
             images,
             labels,
             out,

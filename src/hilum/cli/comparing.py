@@ -1,7 +1,6 @@
 """`hilum compare` and `hilum leaderboard`."""
 
 import sys
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
@@ -100,7 +99,7 @@ def compare(
 
 
 def leaderboard(
-    runs: Annotated[list[Path], typer.Argument(metavar="RUN...", help="Folders of hilum run.")],
+    runs: Annotated[list[str], typer.Argument(metavar="RUN...", help="Folders of hilum run.")],
     format: Annotated[str, typer.Option("--format", help="table, json or csv.")] = "table",
 ) -> None:
     """Rank finished runs by mean AUC, and repeated seeds by their mean and spread.
@@ -116,7 +115,7 @@ def leaderboard(
     require(format in FORMATS, "--format", f"one of {', '.join(FORMATS)}", format)
     from hilum.recipes.leaderboard import leaderboard as rank
 
-    board = rank([str(run) for run in runs])
+    board = rank(runs)
     if format == "json":
         typer.echo(board.to_json())
     elif format == "csv":

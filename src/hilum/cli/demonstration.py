@@ -62,8 +62,8 @@ def demo(
         )
     finally:
         spark.stop()
-    bundle = Path(finished.result.bundle_directory)
-    print_predictions(bundle, [finished.example], "table")
+    bundle = finished.result.bundle_directory
+    print_predictions(bundle, [str(finished.example)], "table")
     mean = finished.result.evaluation.mean_auroc
     seconds = time.monotonic() - started
     typer.echo(

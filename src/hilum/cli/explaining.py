@@ -1,6 +1,6 @@
 """`hilum explain`, `hilum localise` and `hilum robustness`."""
 
-from pathlib import Path
+from pathlib import PurePosixPath
 from typing import TYPE_CHECKING, Annotated, cast
 
 import typer
@@ -20,7 +20,7 @@ METHODS = ("grad-cam", "occlusion")
 
 def explain(
     bundle: Bundle,
-    image: Annotated[Path, typer.Argument(metavar="IMAGE", help="PNG, JPEG or DICOM file.")],
+    image: Annotated[str, typer.Argument(metavar="IMAGE", help="PNG, JPEG or DICOM file.")],
     finding: Annotated[
         list[str] | None,
         typer.Option("--finding", help="Explain this one; may be repeated. Default: the top ones."),
@@ -32,7 +32,7 @@ def explain(
         str, typer.Option("--method", help="grad-cam (fast) or occlusion (needs no gradients).")
     ] = "grad-cam",
     out: Annotated[
-        Path | None, typer.Option("--out", help="PNG to write. Default: IMAGE-explained.png here.")
+        str | None, typer.Option("--out", help="PNG to write. Default: IMAGE-explained.png here.")
     ] = None,
 ) -> None:
     """Show where in a radiograph the model sees a finding: a PNG with overlays; no Spark, no Java.
@@ -47,9 +47,9 @@ def explain(
     from hilum.recipes.explain import explain_file
 
     explained = explain_file(
-        str(bundle),
+        bundle,
         image,
-        out or Path(f"{image.stem}-explained.png"),
+        out or f"{PurePosixPath(image).stem}-explained.png",
         findings=finding or None,
         method=cast("Method", method),
         top=top,
@@ -64,7 +64,7 @@ def explain(
 def localise(
     bundle: Bundle,
     images: Annotated[
-        Path, typer.Option("--images", help="Folder with images under NIH's file names.")
+        str, typer.Option("--images", help="Folder with images under NIH's file names.")
     ],
     boxes: Annotated[
         str, typer.Option("--boxes", help="NIH's BBox_List_2017.csv, plain or gzipped.")
@@ -85,9 +85,7 @@ def localise(
     from hilum import storage
     from hilum.recipes.localise import localise_boxes
 
-    report = localise_boxes(
-        str(bundle), images, boxes, method=cast("Method", method), frame_px=frame_px
-    )
+    report = localise_boxes(bundle, images, boxes, method=cast("Method", method), frame_px=frame_px)
     for name, one in {**report.findings, "all": report.overall}.items():
         low, high = one.hit_rate_ci95
         typer.echo(
@@ -130,7 +128,7 @@ def robustness(
     try:
         measured = robustness_of_bundle(
             spark,
-            str(bundle),
+            bundle,
             images,
             labels,
             out,

@@ -1,6 +1,5 @@
 """`hilum export`."""
 
-from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -14,7 +13,7 @@ def export(
     bundle: Bundle,
     to: Annotated[str, typer.Option("--to", help="onnx, torch-export or safetensors.")],
     out: Annotated[
-        Path | None,
+        str | None,
         typer.Option("--out", help="File to write; without it model.SUFFIX beside the bundle."),
     ] = None,
 ) -> None:
@@ -33,7 +32,7 @@ def export(
     """
     from hilum.recipes.exporting import export_bundle
 
-    exported = export_bundle(str(bundle), to, out)
+    exported = export_bundle(bundle, to, out)
     typer.echo(f"wrote {exported.path} ({exported.size_bytes / 1e6:.1f} MB)")
     typer.echo(
         f"largest difference from the original: {exported.difference:.1e} "

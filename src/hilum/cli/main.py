@@ -85,8 +85,9 @@ def main() -> None:
     """Run the command line; errors a user can mend are one message, not a traceback."""
     try:
         app(standalone_mode=True)
-    except HilumError as error:
-        Console(stderr=True).print(f"hilum: {error}", style="red", markup=False, highlight=False)
+    except (HilumError, OSError) as error:  # what files and servers say names the file and the way
+        said = error if isinstance(error, HilumError) else f"{type(error).__name__}: {error}"
+        Console(stderr=True).print(f"hilum: {said}", style="red", markup=False, highlight=False)
         sys.exit(1)
     except KeyboardInterrupt:
         Console(stderr=True).print("hilum: interrupted", style="red")

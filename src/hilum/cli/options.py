@@ -1,6 +1,5 @@
 """Options that several commands share, declared once."""
 
-from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -36,7 +35,8 @@ Labels = Annotated[
 ]
 Out = Annotated[str, typer.Option("--out", help="Directory for the results.")]
 Bundle = Annotated[
-    Path, typer.Argument(metavar="BUNDLE", help="Model directory, such as RUN/bundle.")
+    str,
+    typer.Argument(metavar="BUNDLE", help="Model directory or its URL, such as RUN/bundle."),
 ]
 CloserLook = Annotated[
     int,

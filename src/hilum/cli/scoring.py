@@ -5,7 +5,6 @@ import json
 import sys
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -78,7 +77,7 @@ def evaluate(
     try:
         evaluation = evaluate_bundle(
             spark,
-            str(bundle),
+            bundle,
             images,
             labels,
             out,
@@ -97,7 +96,10 @@ def evaluate(
 
 def predict(
     bundle: Bundle,
-    files: Annotated[list[Path], typer.Argument(metavar="FILE|DIR...", help="Radiographs.")],
+    files: Annotated[
+        list[str],
+        typer.Argument(metavar="FILE|DIR...", help="Radiographs, also hdfs:// and s3://."),
+    ],
     format: Annotated[str, typer.Option("--format", help="table, json or csv.")] = "table",
 ) -> None:
     """Predict radiographs (PNG, JPEG, DICOM); no Spark, no Java.
@@ -114,23 +116,23 @@ def predict(
         hilum predict runs/first/bundle patient.dcm
 
         hilum predict runs/first/bundle xrays/ --format csv > scores.csv
+
+        hilum predict hdfs:///runs/first/bundle hdfs:///cxr/00000061_012.png
     """
     if print_predictions(bundle, files, format):
         raise typer.Exit(SOME_REJECTED)
 
 
-def print_predictions(bundle: Path, files: list[Path], format: str) -> int:
+def print_predictions(bundle: str, files: list[str], format: str) -> int:
     """Predict files and print the rows to stdout; returns how many were rejected."""
     require(format in FORMATS, "--format", f"one of {', '.join(FORMATS)}", format)
-    paths = list(_files(files))
-    require(
-        len(paths) > 0, "FILE|DIR", "files, or directories that hold some", list(map(str, files))
-    )
+    paths = _files(files)
+    require(len(paths) > 0, "FILE|DIR", "files, or directories that hold some", files)
     from hilum.inference import Predictor, load_bundle
     from hilum.processor import keep_freed_memory
 
     keep_freed_memory()
-    predictor = Predictor.load(load_bundle(str(bundle)))
+    predictor = Predictor.load(load_bundle(bundle))
     if predictor.outliers is None and format == "table":
         note = (
             "this model has no out-of-distribution score: it cannot tell a radiograph from others"
@@ -156,7 +158,7 @@ def info(
     from hilum.evaluation.decision import NO_RULES
     from hilum.inference import load_bundle
 
-    loaded = load_bundle(str(bundle))
+    loaded = load_bundle(bundle)
     facts: dict[str, Any] = {
         "architecture": loaded.architecture,
         "parameters": loaded.num_parameters,
@@ -182,7 +184,7 @@ def info(
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Row:
-    path: Path
+    path: str
     reason: str | None
     probabilities: Sequence[float]
     ood_score: float | None
@@ -193,28 +195,32 @@ class _Row:
         return "rejected" if self.reason else "ok"
 
 
-def _files(paths: Iterable[Path]) -> Iterator[Path]:
-    for path in paths:
-        if path.is_dir():
-            found = (file for file in sorted(path.rglob("*")) if file.is_file())
-            yield from (f for f in found if not f.name.startswith((".", "_")))
-        elif path.is_file():
-            yield path
-        else:
-            raise InvalidValueError(f"FILE|DIR must exist. Got {str(path)!r}.")
+def _files(given: Sequence[str]) -> list[str]:
+    """The files of directories and globs, in the order given."""
+    from hilum import storage
+
+    found: dict[str, None] = {}
+    for url in given:
+        try:
+            found |= dict.fromkeys(file.url for file in storage.list_files(url))
+        except FileNotFoundError as error:
+            raise InvalidValueError(f"FILE|DIR must exist. Got {url!r}.") from error
+    return list(found)
 
 
-def _predicted(predictor: "Predictor", paths: Sequence[Path]) -> Iterator[_Row]:
+def _predicted(predictor: "Predictor", paths: Sequence[str]) -> Iterator[_Row]:
     """Rows in the order of the paths, a batch at a time."""
+    from hilum import storage
     from hilum.decoding import decode
 
+    contents = storage.read_ahead(paths, storage.read_bytes)
     for at in range(0, len(paths), predictor.batch_size):
         batch = paths[at : at + predictor.batch_size]
-        reasons: dict[Path, str] = {}
+        reasons: dict[str, str] = {}
         pixels = []
-        for path in batch:
+        for path, content in zip(batch, contents, strict=False):  # no more are taken than needed
             try:
-                pixels.append(decode(path.read_bytes()).pixels)
+                pixels.append(decode(content.result()).pixels)
             except RejectedImageError as rejection:
                 reasons[path] = rejection.reason
             except OSError:
@@ -251,7 +257,7 @@ def _print(
         elif form == "json":
             named = dict(zip(findings, row.probabilities, strict=False)) or None
             record: dict[str, Any] = {
-                "path": str(row.path),
+                "path": row.path,
                 "status": row.status,
                 "reason": row.reason,
             }
@@ -274,7 +280,7 @@ def _point(row: _Row, rules: "DecisionRules | None") -> dict[str, Any] | None:
 
 def _bars(row: _Row, findings: Sequence[str], rules: "DecisionRules | None") -> Table:
     # Text, because a file name may hold what rich takes for markup.
-    table = Table(title=Text(str(row.path)), box=None, show_header=False, title_justify="left")
+    table = Table(title=Text(row.path), box=None, show_header=False, title_justify="left")
     if row.reason:
         table.add_row("rejected:", row.reason)
     thresholds = {} if rules is None else rules.default.thresholds
@@ -283,7 +289,7 @@ def _bars(row: _Row, findings: Sequence[str], rules: "DecisionRules | None") -> 
         warning = (
             f"unlike the radiographs of training (score {row.ood_score:.2f}, usual is below 1)"
         )
-        table.title = Text.assemble(str(row.path), ("\nwarning: " + warning, "yellow"))
+        table.title = Text.assemble(row.path, ("\nwarning: " + warning, "yellow"))
     for finding, value in sorted(
         zip(findings, row.probabilities, strict=False), key=lambda pair: -pair[1]
     ):

@@ -51,7 +51,7 @@ def run(
 
         hilum run --images xrays/ --labels Data_Entry_2017.csv --out runs/first
 
-        hilum run --images s3a://cxr/png --labels labels.csv --out /shared/run --master spark://h:7077
+        hilum run --images hdfs:///cxr --labels hdfs:///labels.csv --out hdfs:///run --master yarn
     """
     from hilum.recipes import run as recipe
 
@@ -120,7 +120,7 @@ def train(
         hint="data and settings are in the run directory",
     )
     from hilum.recipes import run as recipe
-    from hilum.recipes.data import label_and_split
+    from hilum.recipes.data import label_and_split, read_ingested
 
     console = Console(stderr=True)
     rule = _rule(split, split_by, split_list, training.seed)
@@ -140,7 +140,7 @@ def train(
             assert data is not None
             assert labels is not None
             assert out is not None
-            table = label_and_split(spark, spark.read.parquet(data), labels, rule)
+            table = label_and_split(spark, read_ingested(spark, data), labels, rule)
             _say(console)(str(table.join))
             source = {"data": data, "labels": labels}
             recipe.train(spark, table, out, estimator, rule, source=source, say=_say(console))

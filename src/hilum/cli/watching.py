@@ -50,7 +50,7 @@ def watch(
         rows = watch_folder(
             spark,
             folder,
-            NNModel.from_bundle(str(bundle)),
+            NNModel.from_bundle(bundle),
             out,
             glob=glob,
             files_per_batch=files_per_batch,

@@ -19,6 +19,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from hilum import storage
 from hilum.errors import InvalidValueError, require
 from hilum.evaluation.bootstrap import Interval, PatientIds, percentile_interval, sum_draws
 from hilum.evaluation.metrics import FloatArray, as_pair
@@ -126,7 +127,7 @@ def read_google(
     Raises:
         InvalidValueError: a column is missing, or a cell is neither YES nor NO nor blank.
     """
-    content = Path(path).read_bytes()
+    content = storage.read_bytes(str(path))
     data = gzip.decompress(content) if content[:2] == b"\x1f\x8b" else content
     rows = list(csv.DictReader(io.StringIO(data.decode("utf-8-sig"))))
     needed = ("Image Index", "Patient ID", "Finding Labels", *mapping)

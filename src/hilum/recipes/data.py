@@ -23,6 +23,7 @@ from hilum.spark import (
     split_by_list,
     split_by_patient,
 )
+from hilum.spark.without_connector import connector_needed
 
 __all__ = [
     "LabelledData",
@@ -31,6 +32,7 @@ __all__ = [
     "only_split",
     "parse_fractions",
     "read_again",
+    "read_ingested",
     "read_size",
     "rule_of",
 ]
@@ -107,6 +109,16 @@ def label_and_split(
         splits=() if rule is None else _split_counts(frame),
         label_counts={row.finding: row.positives for row in counts.findings},
     )
+
+
+def read_ingested(spark: SparkSession, table: str) -> DataFrame:
+    """The table that `hilum ingest` wrote.
+
+    Raises:
+        InvalidValueError: it is on S3, and Spark has no connector for that.
+    """
+    with connector_needed(table):
+        return spark.read.parquet(table)
 
 
 def only_split(

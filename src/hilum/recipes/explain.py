@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import PurePosixPath
 
 from hilum import storage
 from hilum.decoding import decode
@@ -19,14 +19,14 @@ __all__ = ["Explained", "explain_file"]
 class Explained:
     """The picture written, and the maps in it."""
 
-    picture: Path
+    picture: str
     heat_maps: tuple[HeatMap, ...]
 
 
 def explain_file(
     bundle: str,
-    image: Path,
-    out: Path,
+    image: str,
+    out: str,
     *,
     findings: Sequence[str] | None = None,
     method: Method = "grad-cam",
@@ -45,16 +45,18 @@ def explain_file(
     Raises:
         RejectedImageError: the file cannot be used; the reason is that of `hilum predict`.
     """
-    if not image.is_file():
-        raise InvalidValueError(f"IMAGE must be a file. Got {str(image)!r}.")
-    pixels = decode(image.read_bytes()).pixels
+    try:
+        content = storage.read_bytes(image)
+    except (FileNotFoundError, IsADirectoryError) as error:
+        raise InvalidValueError(f"IMAGE must be a file. Got {image!r}.") from error
+    pixels = decode(content).pixels
     explainer = Explainer.load(load_bundle(bundle))
     heat_maps = explainer.explain(pixels, findings, method=method, top=top)
     figure = plot_explanations(
         pixels,
         {one.finding: one.values for one in heat_maps},
         captions={one.finding: f"{one.probability:.1%}" for one in heat_maps},
-        title=image.name,
+        title=PurePosixPath(image).name,
     )
-    storage.write_bytes(str(out), figure_to_png(figure))
+    storage.write_bytes(out, figure_to_png(figure))
     return Explained(picture=out, heat_maps=heat_maps)

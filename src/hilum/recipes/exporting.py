@@ -6,6 +6,7 @@ holds only numbers gets fed the wrong pixels sooner or later.
 """
 
 import json
+import tempfile
 import warnings
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
@@ -17,6 +18,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from hilum import storage
 from hilum.errors import InvalidValueError, MissingDependencyError, require
 from hilum.inference import ModelBundle, Predictor, load_bundle
 
@@ -32,7 +34,7 @@ class ExportedModel:
     """A file that was written and found to compute the same.
 
     Attributes:
-        path: of the file.
+        path: of the file, or its URL.
         size_bytes: of the file.
         images: how many were compared.
         difference: the largest between logits of the file and of the original.
@@ -40,7 +42,7 @@ class ExportedModel:
         program: what ran the file.
     """
 
-    path: Path
+    path: str
     size_bytes: int
     images: int
     difference: float
@@ -52,7 +54,7 @@ _Run = Callable[[Tensor], Tensor]
 _Writer = Callable[[ModelBundle, nn.Module, Tensor, Mapping[str, str], Path], tuple[_Run, str]]
 
 
-def export_bundle(bundle: str, format: str, out: str | Path | None = None) -> ExportedModel:
+def export_bundle(bundle: str, format: str, out: str | None = None) -> ExportedModel:
     """Write a model for other programs and compare its outputs with the original's.
 
     The file takes float32 (N, 3, H, W), pixels after all of the preprocessing, and gives logits
@@ -60,9 +62,9 @@ def export_bundle(bundle: str, format: str, out: str | Path | None = None) -> Ex
     `hilum.outputs`, `hilum.decision_rules`, `hilum.architecture`, `hilum.bundle_sha256`.
 
     Args:
-        bundle: model directory.
+        bundle: model directory, a path or URL.
         format: a key of `FORMATS`.
-        out: the file to write; None for one beside the bundle.
+        out: the file to write, a path or URL; None for one beside the bundle.
 
     Raises:
         InvalidValueError: no such format; or the file's outputs are others than the model's.
@@ -71,15 +73,14 @@ def export_bundle(bundle: str, format: str, out: str | Path | None = None) -> Ex
     require(format in FORMATS, "format", f"one of {', '.join(FORMATS)}", format)
     suffix, write = FORMATS[format]
     model = load_bundle(bundle)
-    path = Path(out) if out is not None else Path(bundle).resolve().parent / f"model{suffix}"
+    url = out or storage.join(_folder_of(bundle), f"model{suffix}")
     images = _batch(model)
     network = model.network().eval()
     with torch.inference_mode():
         expected = network(images)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    beside = path.with_name(f".{path.stem}.unchecked{suffix}")
-    try:
-        run, program = write(model, network, images[:_TRACED], _texts(model), beside)
+    with tempfile.TemporaryDirectory(prefix="hilum-export-") as folder:
+        path = Path(folder) / f"model{suffix}"
+        run, program = write(model, network, images[:_TRACED], _texts(model), path)
         found = run(images)
         same = found.shape == expected.shape
         require(same, "outputs of the file", f"of shape {tuple(expected.shape)}", found.shape)
@@ -90,17 +91,21 @@ def export_bundle(bundle: str, format: str, out: str | Path | None = None) -> Ex
                 f"outputs of the file must be those of the model. Got a difference of "
                 f"{difference:g} where logits are up to {largest:g}, run by {program}."
             )
-        beside.replace(path)
-    finally:
-        beside.unlink(missing_ok=True)
+        size_bytes = path.stat().st_size
+        storage.write_bytes(url, path.read_bytes())
     return ExportedModel(
-        path=path,
-        size_bytes=path.stat().st_size,
+        path=url,
+        size_bytes=size_bytes,
         images=len(images),
         difference=difference,
         largest=largest,
         program=program,
     )
+
+
+def _folder_of(bundle: str) -> str:
+    local = storage.local_path(bundle)
+    return bundle.rstrip("/").rpartition("/")[0] if local is None else str(local.resolve().parent)
 
 
 def _batch(model: ModelBundle) -> Tensor:

@@ -11,6 +11,7 @@ from hilum.errors import RejectedImageError, require
 from hilum.radiograph import REASONS
 from hilum.spark import read_radiographs
 from hilum.spark.images import ReadMode
+from hilum.spark.without_connector import connector_needed
 
 __all__ = ["IngestReport", "ingest"]
 
@@ -57,7 +58,8 @@ def ingest(
     )
     rows = counted.filter("status = 'ok'") if mode == "dropmalformed" else counted
     try:
-        rows.write.parquet(out)
+        with connector_needed(out):
+            rows.write.parquet(out)
     except BaseException as error:
         storage.delete_tree(out)  # nothing half-written stays
         found = re.search(r"hilum\.errors\.RejectedImageError: (\w+): (.*)", str(error))

@@ -2,9 +2,9 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
+from hilum import storage
 from hilum.decoding import decode
 from hilum.errors import InvalidValueError, require
 from hilum.evaluation.boxes import NIH_FRAME_PX, read_nih_boxes
@@ -36,7 +36,7 @@ class LocalisationReport:
 
 def localise_boxes(
     bundle: str,
-    images: Path,
+    images: str,
     boxes: str,
     *,
     method: Method = "grad-cam",
@@ -57,15 +57,16 @@ def localise_boxes(
     """
     require(frame_px > 0, "frame_px", "positive", frame_px)
     table = read_nih_boxes(boxes)
-    names = sorted(name for name in table if (images / name).is_file())
-    names = [name for name in names if only is None or name in only]
+    there = set(storage.list_names(images))
+    names = sorted(name for name in table if name in there and (only is None or name in only))
     explainer = Explainer.load(load_bundle(bundle))
+    contents = storage.read_ahead((storage.join(images, n) for n in names), storage.read_bytes)
     maps = [
         one
-        for name in names
+        for name, content in zip(names, contents, strict=True)
         for one in boxed_maps(
             explainer,
-            decode((images / name).read_bytes()).pixels,
+            decode(content.result()).pixels,
             table[name],
             patient_id=name.partition("_")[0],  # NIH names files PATIENT_FOLLOWUP.png
             frame_px=frame_px,
@@ -74,7 +75,7 @@ def localise_boxes(
     ]
     if not maps:
         raise InvalidValueError(
-            f"--images must hold images with boxes. Got {str(images)!r} with none of {len(table)}. "
+            f"--images must hold images with boxes. Got {images!r} with none of {len(table)}. "
             "Hint: files keep NIH's names, such as 00013118_008.png."
         )
     return LocalisationReport(

@@ -2,7 +2,6 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -65,7 +64,7 @@ def report_on(
     references: References | None = None,
     seed: int = 0,
 ) -> Evaluation:
-    """Evaluate, and write the report and predictions.csv into a local directory.
+    """Evaluate, and write the report and predictions.csv into a directory, which may be a URL.
 
     Args:
         beside_published: show published results on NIH data; False where the tested images are of
@@ -118,9 +117,9 @@ def report_on(
         reasons_missing=_reasons(model.bundle),
         **_decided(rules),
     )
-    write_report(Path(directory), inputs)
+    write_report(directory, inputs)
     csv = predictions_csv(model.findings, scored)
-    storage.write_bytes(str(Path(directory) / "predictions.csv"), csv)
+    storage.write_bytes(storage.join(directory, "predictions.csv"), csv)
     return evaluation
 
 

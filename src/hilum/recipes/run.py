@@ -20,6 +20,7 @@ from hilum.recipes.data import (
     label_and_split,
     only_split,
     read_again,
+    read_ingested,
     read_size,
     rule_of,
 )
@@ -37,6 +38,7 @@ from hilum.spark import (
 )
 from hilum.spark.fitting import fit_run
 from hilum.spark.leakage import shared_patients
+from hilum.spark.preflight import require_writable
 from hilum.training import History, RetryPolicy
 
 __all__ = [
@@ -85,6 +87,7 @@ def run(
         beside_published: show published results on NIH data in the report.
         closer_look: test images looked at closer, see `report_on`.
     """
+    require_writable(out, "--out")
     _require_new_run(out)
     frame = read_radiographs(spark, images, size=read_size(estimator.chain()), glob=glob)
     data = label_and_split(spark, frame, labels, rule, tuple(estimator.getOrDefault("findings")))
@@ -113,6 +116,7 @@ def train(
         source: where the data came from: "labels", and "data" (a table that was written) or
             "images" (files; those of the validation split are then read again by path).
     """
+    require_writable(out, "--out")
     _require_new_run(out)
     configured = estimator.copy({estimator.runDir: out})
     settings = replace(
@@ -170,6 +174,7 @@ def evaluate_bundle(
         closer_look: images looked at closer, see `report_on`.
         references: adjudicated labels and boxes to compare with.
     """
+    require_writable(out, "--out")
     model = NNModel(load_bundle(bundle))
     data, chosen = _labelled_images(spark, model.bundle, images, labels, split, glob, say)
     notes = [] if split is not None else [_ALL_IMAGES_NOTE]
@@ -209,6 +214,7 @@ def calibrate_bundle(
     Raises:
         InvalidValueError: OUT holds a bundle already.
     """
+    require_writable(out, "--out")
     taken = storage.exists(storage.join(out, "manifest.json"))
     require(not taken, "--out", "a directory without a bundle", out, hint="choose another one")
     model = load_bundle(bundle)
@@ -281,7 +287,7 @@ def _source_again(spark: SparkSession, bundle: ModelBundle) -> LabelledData | No
         return None
     size = read_size(bundle.preprocessing)
     images = (
-        spark.read.parquet(source["data"])
+        read_ingested(spark, source["data"])
         if "data" in source
         else read_radiographs(spark, source["images"], size=size, glob=source.get("glob"))
     )

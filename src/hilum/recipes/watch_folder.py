@@ -14,6 +14,7 @@ from pyspark.sql.streaming.query import StreamingQuery
 from hilum.errors import require
 from hilum.spark import NNModel, stream_radiographs
 from hilum.spark.shipping import ship_bundle
+from hilum.spark.without_connector import connector_needed
 
 __all__ = ["CHECKPOINT", "watch_folder"]
 
@@ -58,7 +59,8 @@ def watch_folder(
     """
     require(every_s > 0, "every_s", "positive", every_s)
     table = out.rstrip("/")
-    images = stream_radiographs(spark, folder, glob=glob, files_per_batch=files_per_batch)
+    with connector_needed(folder):
+        images = stream_radiographs(spark, folder, glob=glob, files_per_batch=files_per_batch)
     rows = _predictions(images, model, ship_bundle(spark, model.bundle))
     written = _Written(table, say)
     writer = (

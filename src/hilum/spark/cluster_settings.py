@@ -16,6 +16,7 @@ import pyspark
 from pyspark import SparkConf, SparkContext
 
 from hilum.errors import InvalidValueError, require
+from hilum.spark.yarn_room import FULL_SIZE, container_settings, nodes_of_yarn
 
 __all__ = [
     "PACKED_PYTHON",
@@ -25,44 +26,68 @@ __all__ = [
     "given_settings",
     "parse_properties",
     "start_error",
+    "storage_variables",
 ]
 
 PACKED_PYTHON = "./environment/bin/python"
 """The interpreter of a packed environment, seen from an executor's working directory."""
 
-_ANY_CLUSTER = MappingProxyType(
-    {
-        # Barrier stages refuse it (SPARK-24942), and distributions of Hadoop switch it on.
-        "spark.dynamicAllocation.enabled": "false",
-        # A barrier stage needs all slots at once: wait for the executors that were asked for.
-        "spark.scheduler.minRegisteredResourcesRatio": "1.0",
-        "spark.scheduler.maxRegisteredResourcesWaitingTime": "60s",
-        # A host whose network is gone closes no connection, and all other ranks wait for it. Spark
-        # looks every minute for executors that were silent for two.
-        "spark.executor.heartbeatInterval": "5s",
-        "spark.storage.blockManagerHeartbeatTimeoutMs": "20s",
-        "spark.network.timeoutInterval": "5s",
-    }
-)
-# A container holds heap and overhead; ranks and image decoding live in the overhead. Together less
-# than the 8 GiB that YARN allows a container by default, and its 4 cores.
-_CONTAINERS = MappingProxyType(
-    {
-        "spark.executor.instances": "2",
-        "spark.executor.cores": "4",
-        "spark.executor.memory": "2g",
-        "spark.executor.memoryOverhead": "4g",
-    }
+_ANY_CLUSTER = {
+    # Barrier stages refuse it (SPARK-24942), and distributions of Hadoop switch it on.
+    "spark.dynamicAllocation.enabled": "false",
+    # A barrier stage needs all slots at once: wait for the executors that were asked for.
+    "spark.scheduler.minRegisteredResourcesRatio": "1.0",
+    "spark.scheduler.maxRegisteredResourcesWaitingTime": "60s",
+    # A host whose network is gone closes no connection, and all other ranks wait for it. Spark
+    # looks every minute for executors that were silent for two.
+    "spark.executor.heartbeatInterval": "5s",
+    "spark.storage.blockManagerHeartbeatTimeoutMs": "20s",
+    "spark.network.timeoutInterval": "5s",
+}
+_OF_STORAGE = (
+    *("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN"),
+    *("AWS_ENDPOINT_URL", "AWS_ENDPOINT_URL_S3", "AWS_DEFAULT_REGION", "AWS_REGION"),
+    *("HILUM_WEBHDFS", "HADOOP_USER_NAME"),
 )
 _TOO_LARGE = re.compile(r"Required \w+ memory .*? is above the max threshold \(\d+ MB\)[^!]*!")
 _PROPERTY = re.compile(r"([^\s=:#!][^\s=:]*)\s*[=:\s]\s*(.*)")
 
 
-def cluster_defaults(master: str) -> dict[str, str]:
-    """Settings for the address of a cluster; {} for a master on this machine."""
-    if master.startswith(("yarn", "k8s://")):
-        return {**_ANY_CLUSTER, **_CONTAINERS}
-    return dict(_ANY_CLUSTER) if master.startswith("spark://") else {}
+def cluster_defaults(
+    master: str, given: Mapping[str, str] = MappingProxyType({})
+) -> dict[str, str]:
+    """Settings for the address of a cluster; {} for a master on this machine.
+
+    A container of YARN or Kubernetes holds heap and overhead; ranks and image decoding live in the
+    overhead. YARN is asked how much room it has, unless `given` holds a size.
+
+    Args:
+        given: settings that the user chose, which will win.
+
+    Raises:
+        InvalidValueError: YARN has no room for any executor.
+    """
+    if master.startswith("spark://"):
+        return _ANY_CLUSTER | storage_variables()
+    if not master.startswith(("yarn", "k8s://")):
+        return {}
+    chosen = FULL_SIZE.keys() & given.keys()
+    room = None if chosen or master != "yarn" else nodes_of_yarn()
+    sizes = dict(FULL_SIZE) if room is None else container_settings(*room)
+    return _ANY_CLUSTER | sizes | storage_variables()
+
+
+def storage_variables(environment: Mapping[str, str] = os.environ) -> dict[str, str]:
+    """What executors must know to reach the storage that the driver reaches, as Spark settings.
+
+    Spark itself sends the keys of AWS to executors, for its own connector; it hides settings with
+    "secret" or "token" in their name from its pages and logs.
+    """
+    return {
+        f"spark.executorEnv.{name}": environment[name]
+        for name in _OF_STORAGE
+        if environment.get(name)
+    }
 
 
 def check_cluster(master: str, environment: Mapping[str, str] = os.environ) -> None:

@@ -3,6 +3,7 @@
 import errno
 import os
 from collections.abc import Iterator
+from concurrent.futures import Future
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,7 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
+from hilum import storage
 from hilum.decoding import MAGIC_BYTES, decode, sniff
 from hilum.errors import RejectedImageError
 from hilum.radiograph import Radiograph
@@ -43,6 +45,7 @@ DECODED_DDL = (
 
 
 MAX_FILE_BYTES = 2**31 - 1  # what a row of Spark can hold
+FIRST_REQUEST_BYTES = 2**20  # a radiograph of 1024 x 1024 in PNG, or nearly
 NOT_DELIVERED = (errno.EACCES, errno.EPERM, errno.EIO)
 
 
@@ -72,6 +75,27 @@ def read_local_file(uri: str) -> bytes:
         raise
 
 
+def read_remote_file(url: str) -> bytes:
+    """Read a file of remote storage, small ones in one request; of no image only its first bytes.
+
+    Raises:
+        RejectedImageError: unreadable (no permission) or too_large.
+        OSError: anything else; the task fails and Spark retries it.
+    """
+    try:
+        head = storage.read_range(url, 0, FIRST_REQUEST_BYTES)
+        if sniff(head[:MAGIC_BYTES]) is None:
+            return head[:MAGIC_BYTES]
+        if len(head) < FIRST_REQUEST_BYTES:
+            return head
+        data = head + storage.read_range(url, FIRST_REQUEST_BYTES, MAX_FILE_BYTES)
+    except PermissionError as error:
+        raise RejectedImageError("unreadable", str(error)) from error
+    if len(data) == MAX_FILE_BYTES:
+        raise RejectedImageError("too_large", f"{len(data)} bytes or more")
+    return data
+
+
 @dataclass(frozen=True, slots=True)
 class DecodeBatches:
     """The UDF's work: file contents in, structs of `_DECODED` out, batch by batch."""
@@ -81,18 +105,27 @@ class DecodeBatches:
     fail: bool
 
     def __call__(self, batches: Iterator[tuple[pa.Array, pa.Array]]) -> Iterator[pa.Array]:
-        """Decode (contents, paths); a null content is read from its path, on this machine."""
+        """Decode (contents, paths); a null content is read from its path by this process."""
         for contents, paths in batches:
-            rows = [
-                self._row(content, path)
-                for content, path in zip(contents, paths.to_pylist(), strict=True)
-            ]
+            pairs = list(zip(contents, paths.to_pylist(), strict=True))
+            absent = (path for content, path in pairs if not content.is_valid)
+            remote = storage.read_ahead(
+                (path for path in absent if storage.local_path(path) is None), read_remote_file
+            )
+            rows = [self._row(content, path, remote) for content, path in pairs]
             spare_the_collector()
             yield pa.array(rows, type=_DECODED)
 
-    def _row(self, content: pa.Scalar, path: str) -> dict[str, Any]:
+    def _row(
+        self, content: pa.Scalar, path: str, remote: Iterator[Future[bytes]]
+    ) -> dict[str, Any]:
         try:
-            data = content.as_py() if content.is_valid else read_local_file(path)
+            if content.is_valid:
+                data = content.as_py()
+            elif storage.local_path(path) is None:
+                data = next(remote).result()
+            else:
+                data = read_local_file(path)
             radiograph = decode(data, max_pixels=self.max_pixels)
             return _ok_row(radiograph, self._resized(radiograph.pixels), path)
         except RejectedImageError as rejection:

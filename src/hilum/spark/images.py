@@ -7,7 +7,7 @@ Spark then never evaluates it twice for one row (decision 0002).
 
 Files of a local or mounted file system are opened by the Python worker itself: through Java each
 would be copied five times. Those of HDFS or object storage come through Spark, which has the
-credentials.
+credentials; those of S3, where Spark has no connector for it, through Hilum's own storage.
 """
 
 import re
@@ -22,6 +22,7 @@ from pyspark.sql.pandas.functions import arrow_udf
 
 from hilum.errors import InvalidValueError, require
 from hilum.spark.decoding import DECODED_DDL, HEADER_FIELDS, DecodeBatches
+from hilum.spark.without_connector import connector_missing, list_with_storage
 
 __all__ = ["MAX_PIXELS", "ReadMode", "radiograph_rows", "read_radiographs"]
 
@@ -48,7 +49,7 @@ def read_radiographs(
     """Read PNG, JPEG and DICOM files as one row each.
 
     Args:
-        path: files, directories or globs of any file system Spark reads, one or several.
+        path: files, directories or globs of any file system Spark reads, or of S3; one or several.
         mode: what becomes of a file that cannot be used. "permissive": a row with a null image,
             status "rejected" and a reason code (`hilum.radiograph.REASONS`). "dropmalformed": no
             row. "failfast": the job fails and names the file.
@@ -77,7 +78,13 @@ def read_radiographs(
     reader = spark.read.format("binaryFile").option("recursiveFileLookup", str(recursive).lower())
     if glob is not None:
         reader = reader.option("pathGlobFilter", glob)
-    rows = radiograph_rows(_listed(reader, paths), size, max_pixels, fail=mode == "failfast")
+    try:
+        files = _listed(reader, paths)
+    except Exception as error:
+        if not connector_missing(error, paths):
+            raise
+        files = list_with_storage(spark, paths, recursive=recursive, glob=glob)
+    rows = radiograph_rows(files, size, max_pixels, fail=mode == "failfast")
     return rows.filter("status = 'ok'") if mode == "dropmalformed" else rows
 
 
@@ -114,6 +121,7 @@ def radiograph_rows(
 def _listed(reader: DataFrameReader, paths: list[str]) -> DataFrame:
     try:
         files = reader.load(paths)
+        _ = files.schema  # Spark Connect looks at the paths only now
     except AnalysisException as error:
         if error.getCondition() != "PATH_NOT_FOUND":
             raise

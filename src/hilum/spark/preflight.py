@@ -21,7 +21,22 @@ from hilum.spark.failures import as_hilum_error
 from hilum.spark.versions import Versions, check_versions, own_versions
 from hilum.training import TrainConfig
 
-__all__ = ["make_run_directory", "preflight"]
+__all__ = ["make_run_directory", "preflight", "require_writable"]
+
+
+def require_writable(url: str, parameter: str) -> None:
+    """Write a file into a directory and delete it: results come after hours of work.
+
+    Raises:
+        InvalidValueError: no right to write, no space, no quota, or nobody answers.
+    """
+    probe = storage.join(url, f".probe-{uuid.uuid4().hex}")
+    try:
+        storage.write_bytes(probe, b"driver")
+    except OSError as error:
+        raise _no_storage("written by the driver", url, error, parameter) from error
+    finally:
+        _forget(probe)
 
 
 def make_run_directory(run_directory: str) -> None:
@@ -125,9 +140,11 @@ def _probe(
     yield pa.RecordBatch.from_pydict({"problem": [problem]})
 
 
-def _no_storage(rule: str, run_directory: str, error: OSError) -> InvalidValueError:
+def _no_storage(
+    rule: str, run_directory: str, error: OSError, parameter: str = "runDir"
+) -> InvalidValueError:
     return InvalidValueError(
-        f"runDir must be a directory that can be {rule}. Got {run_directory!r}: "
+        f"{parameter} must be a directory that can be {rule}. Got {run_directory!r}: "
         f"{type(error).__name__}: {error}. Hint: a path that is mounted on every host, or a URL "
         "(hdfs://, s3://) that the driver and all executors have the rights to write."
     )

@@ -70,9 +70,9 @@ def local_session(
 
     Raises:
         MissingDependencyError: no Java, or one older than 17.
-        InvalidValueError: `master` is not one Spark knows, YARN's settings are not there or its
-            containers are too small, `environment` is no packed one, or a session with another
-            master or another value of a key in `config` is running.
+        InvalidValueError: `master` is not one Spark knows, YARN's settings are not there or
+            it has no room for an executor, `environment` is no packed one, or a session with
+            another master or another value of a key in `config` is running.
     """
     known = any(form.fullmatch(master) for form in (_LOCAL, _LOCAL_CLUSTER, _REMOTE))
     require(known, "master", "local[N], local-cluster[N,CORES,MIB] or a cluster's address", master)
@@ -86,7 +86,7 @@ def local_session(
     os.environ.setdefault("PYSPARK_PYTHON", sys.executable)
     scratch = Path(tempfile.mkdtemp(prefix="hilum-spark-"))
     atexit.register(shutil.rmtree, scratch, ignore_errors=True)
-    settings = _defaults(memory) | _placement(master) | _warehouse(scratch) | wanted
+    settings = _defaults(memory) | _placement(master, wanted) | _warehouse(scratch) | wanted
     settings[_JAVA_OPTIONS] = f"{_quiet()} {wanted.get(_JAVA_OPTIONS, '')}".strip()
     builder = SparkSession.builder.master(master).appName(app_name)
     for key, value in settings.items():
@@ -178,12 +178,12 @@ def _defaults(memory: str) -> dict[str, str]:
     }
 
 
-def _placement(master: str) -> dict[str, str]:
+def _placement(master: str, wanted: Mapping[str, str]) -> dict[str, str]:
     """Hosts, memory and parallelism: ours to say only where the executors are on this machine."""
     if _REMOTE.fullmatch(master):
         given = given_settings()
         always = "spark.dynamicAllocation.enabled"  # what the cluster's owner set is for other jobs
-        defaults = cluster_defaults(master)
+        defaults = cluster_defaults(master, {**given, **wanted})
         return {
             name: text for name, text in defaults.items() if name == always or name not in given
         }

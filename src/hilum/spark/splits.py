@@ -25,7 +25,7 @@ from pyspark.sql import functions as F
 
 from hilum.errors import InvalidValueError, require
 from hilum.spark.joining import merge_duplicate_columns
-from hilum.spark.tables import FILE_NAME_COLUMNS, base_name, read_table, text
+from hilum.spark.tables import FILE_NAME_COLUMNS, base_name, read_lines, read_table, text
 
 __all__ = [
     "PatientLeakageWarning",
@@ -230,7 +230,7 @@ def _listed(
     if isinstance(lists, Mapping):
         require(len(lists) > 0, "lists", "a list for at least one split", dict(lists))
         parts = [
-            spark.read.text(str(path)).select(
+            read_lines(spark, str(path)).select(
                 base_name(F.col("value")).alias("file_name"), F.lit(name).alias("split")
             )
             for name, path in lists.items()

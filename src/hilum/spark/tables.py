@@ -15,8 +15,18 @@ from pyspark.sql import functions as F
 from pyspark.sql.types import ArrayType, DataType
 
 from hilum.errors import InvalidValueError, require
+from hilum.spark.without_connector import connector_missing, read_with_storage
 
-__all__ = ["FILE_NAME_COLUMNS", "Table", "base_name", "fold", "folded", "read_table", "text"]
+__all__ = [
+    "FILE_NAME_COLUMNS",
+    "Table",
+    "base_name",
+    "fold",
+    "folded",
+    "read_lines",
+    "read_table",
+    "text",
+]
 
 FILE_NAME_COLUMNS = (
     "file_name",
@@ -86,6 +96,8 @@ class Table:
 def read_table(spark: SparkSession, path: str | Path, *, format: str | None = None) -> Table:
     """Open a CSV (.csv, .csv.gz, with a header line, all columns as text) or Parquet table.
 
+    One on S3, where Spark has no connector for it, is read by the driver whole.
+
     Raises:
         InvalidValueError: the format is neither, or there is nothing at `path`.
     """
@@ -101,18 +113,37 @@ def read_table(spark: SparkSession, path: str | Path, *, format: str | None = No
     try:
         rows = reader.load(source)
         fields = rows.schema.fields
-    except AnalysisException as error:
-        if error.getCondition() not in ("PATH_NOT_FOUND", "UNABLE_TO_INFER_SCHEMA"):
+    except Exception as error:
+        if connector_missing(error, [source]):
+            rows = read_with_storage(spark, source, format)
+            fields = rows.schema.fields
+        elif _absent(error):
+            raise InvalidValueError(
+                f"path must be that of a {format} table. Got {source!r}, where there is none."
+            ) from error
+        else:
             raise
-        raise InvalidValueError(
-            f"path must be that of a {format} table. Got {source!r}, where there is none."
-        ) from error
     return Table(
         rows=rows.toDF(*(f"c{position}" for position in range(len(fields)))),
         names=tuple(field.name.removeprefix("\ufeff") for field in fields),
         types=tuple(field.dataType for field in fields),
         source=source,
     )
+
+
+def read_lines(spark: SparkSession, path: str) -> DataFrame:
+    """Lines of a text file as the column `value`."""
+    try:
+        return spark.read.text(path)
+    except Exception as error:
+        if not connector_missing(error, [path]):
+            raise
+        return read_with_storage(spark, path, "text")
+
+
+def _absent(error: Exception) -> bool:
+    conditions = ("PATH_NOT_FOUND", "UNABLE_TO_INFER_SCHEMA")
+    return isinstance(error, AnalysisException) and error.getCondition() in conditions
 
 
 def fold(name: str) -> str:

@@ -4,6 +4,7 @@ Training, bundles and caches share one rule: data is written under a name nobody
 small file that points to it is replaced in one step. A crash leaves an orphan, never a torn file.
 """
 
+import errno
 import hashlib
 import json
 import os
@@ -14,18 +15,24 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any, cast
 
-from hilum.storage.locating import locate
+from hilum.storage.ahead import read_ahead
+from hilum.storage.listing import FoundFile, list_files
+from hilum.storage.locating import S3_SCHEMES, local_path, locate
 
 __all__ = [
+    "S3_SCHEMES",
+    "FoundFile",
     "copy_to_disk",
     "delete_tree",
     "delete_unfinished",
     "exists",
     "join",
+    "list_files",
     "list_names",
     "local_path",
     "make_directory",
     "modified_s",
+    "read_ahead",
     "read_bytes",
     "read_json",
     "read_range",
@@ -43,17 +50,9 @@ def join(url: str, *parts: str) -> str:
     """Append path parts to a local path or URL."""
     if not parts:
         return url
-    root = url if url.endswith("://") else url.rstrip("/") + "/"
+    stripped = url.rstrip("/")
+    root = url if stripped.endswith(":") else stripped + "/"  # hdfs:/// and s3:// are roots
     return root + "/".join(parts)
-
-
-def local_path(url: str) -> Path | None:
-    """Return the path of a URL on this machine's file system, or None for remote storage."""
-    if "://" not in url and not url.startswith("file:"):
-        return Path(url)
-    if url.startswith("file:"):
-        return Path("/" + url.removeprefix("file:").lstrip("/"))
-    return None
 
 
 def exists(url: str) -> bool:
@@ -80,7 +79,9 @@ def list_names(url: str) -> list[str]:
     filesystem, path = locate(url)
     if not filesystem.exists(path):
         return []
-    return sorted(str(entry).rstrip("/").rsplit("/", 1)[-1] for entry in filesystem.ls(path, False))
+    below = (str(entry).rstrip("/") for entry in filesystem.ls(path, False))
+    # A folder that was made on S3 by other programs is an object in itself.
+    return sorted(entry.rsplit("/", 1)[-1] for entry in below if entry != path)
 
 
 def modified_s(url: str) -> float | None:
@@ -101,7 +102,12 @@ def read_bytes(url: str) -> bytes:
 def read_range(url: str, start: int, end: int) -> bytes:
     """Read bytes `start` to `end` (exclusive) of a file; fewer where it ends before."""
     filesystem, path = locate(url)
-    return cast(bytes, filesystem.cat_file(path, start=start, end=end))
+    try:
+        return cast(bytes, filesystem.cat_file(path, start=start, end=end))
+    except OSError as error:
+        if error.errno == errno.EINVAL:  # S3 of a file that ends before `start`
+            return b""
+        raise
 
 
 def copy_to_disk(url: str, path: Path) -> str:
@@ -153,9 +159,7 @@ def write_pieces(url: str, pieces: Iterable[bytes | memoryview]) -> str:
             _forget(filesystem, beside_name)
             raise
     else:
-        # A put to an object store is seen whole; it needs no directory and makes no bucket.
-        if "s3" not in filesystem.protocol:
-            filesystem.makedirs(path.rsplit("/", 1)[0], exist_ok=True)
+        filesystem.makedirs(path.rsplit("/", 1)[0], exist_ok=True)
         filesystem.pipe_file(path, data)
     return sha256_of(data)
 

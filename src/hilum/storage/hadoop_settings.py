@@ -12,27 +12,39 @@ from xml.etree import ElementTree
 
 from hilum.errors import InvalidValueError, require
 
-__all__ = ["hadoop_settings", "namenode_addresses", "uses_kerberos"]
+__all__ = ["hadoop_settings", "namenode_addresses", "read_site", "uses_kerberos"]
 
 OVERRIDE = "HILUM_WEBHDFS"
+_IN_CONTAINERS = "__spark_conf__/__hadoop_conf__"
 _DEFAULT_PORTS = {"http": 9870, "https": 9871}
 
 
 def hadoop_settings() -> dict[str, str]:
-    """What core-site.xml and hdfs-site.xml in HADOOP_CONF_DIR say; empty without them."""
-    folder = os.environ.get("HADOOP_CONF_DIR")
-    found: dict[str, str] = {}
-    for name in ("core-site.xml", "hdfs-site.xml") if folder else ():
-        path = Path(folder or "") / name
-        if not path.is_file():
-            continue
-        try:
-            root = ElementTree.parse(path).getroot()
-        except ElementTree.ParseError as error:
-            raise InvalidValueError(f"{path} must be XML. Got: {error}.") from error
-        for entry in root.iter("property"):
-            found[entry.findtext("name", "").strip()] = entry.findtext("value", "").strip()
-    return found
+    """What core-site.xml and hdfs-site.xml say; empty without them.
+
+    They are looked for in HADOOP_CONF_DIR, else where Spark puts the driver's into YARN's
+    containers.
+    """
+    folder = Path(os.environ.get("HADOOP_CONF_DIR") or _IN_CONTAINERS)
+    return read_site(folder / "core-site.xml") | read_site(folder / "hdfs-site.xml")
+
+
+def read_site(path: Path) -> dict[str, str]:
+    """Names and values of one of Hadoop's settings files; empty where there is none.
+
+    Raises:
+        InvalidValueError: the file is no XML.
+    """
+    if not path.is_file():
+        return {}
+    try:
+        root = ElementTree.parse(path).getroot()
+    except ElementTree.ParseError as error:
+        raise InvalidValueError(f"{path} must be XML. Got: {error}.") from error
+    return {
+        entry.findtext("name", "").strip(): entry.findtext("value", "").strip()
+        for entry in root.iter("property")
+    }
 
 
 def uses_kerberos(settings: Mapping[str, str]) -> bool:

@@ -11,7 +11,7 @@ import logging
 import os
 import time
 from typing import Any
-from urllib.parse import quote, urlsplit
+from urllib.parse import quote
 
 import requests
 from fsspec.implementations.webhdfs import WebHDFS
@@ -58,7 +58,7 @@ def open_hdfs(url: str) -> tuple["HdfsOverHttp", str]:
             f"{url} is on a cluster with Kerberos: {error}. Hint: pip install requests-kerberos, "
             "then kinit."
         ) from error
-    return opened, urlsplit(url, allow_fragments=False).path or "/"
+    return opened, HdfsOverHttp._strip_protocol(url) or "/"
 
 
 class HdfsOverHttp(WebHDFS):  # type: ignore[misc]
@@ -74,7 +74,8 @@ class HdfsOverHttp(WebHDFS):  # type: ignore[misc]
 
     @classmethod
     def _strip_protocol(cls, path: str) -> str:
-        return urlsplit(path, allow_fragments=False).path if "://" in path else path
+        _, separator, rest = path.partition("://")
+        return f"/{rest.partition('/')[2]}" if separator else path  # "?" is a name's, or a glob's
 
     def _call(
         self,

@@ -4,7 +4,6 @@ Pictures and styles are inside the page; its content security policy forbids eve
 """
 
 import json
-import os
 import re
 from collections.abc import Mapping
 from importlib.resources import files
@@ -12,6 +11,7 @@ from pathlib import Path
 
 import jinja2
 
+from hilum import storage
 from hilum.evaluation.figures import data_uri, figure_to_svg, number, spoken, with_interval
 from hilum.evaluation.pictures import plot_prediction
 from hilum.evaluation.report.assembly import Report, assemble
@@ -31,26 +31,26 @@ def render_report(inputs: ReportInputs) -> str:
     return _render(assemble(inputs))
 
 
-def write_report(directory: str | Path, inputs: ReportInputs) -> Path:
-    """Write the report into `directory`, making it; return report.html's path.
+def write_report(directory: str | Path, inputs: ReportInputs) -> str:
+    """Write the report into `directory`, a path or URL, making it; return report.html's.
 
     Beside report.html: metrics.json (the evaluation), report.json and its schema, one CSV file per
     table, model_card.md and claim_checklist.md. Each file appears whole or not at all, and replaces
-    one of the same name.
+    one of the same name; report.html is the last.
     """
-    directory = Path(directory)
     report = assemble(inputs)
-    html = _render(report)
-    directory.mkdir(parents=True, exist_ok=True)
-    for table in report.tables:
-        _replace(directory / f"{table.name}.csv", table.to_csv())
-    _replace(directory / "model_card.md", card_markdown(inputs.title, report.card))
-    _replace(directory / "claim_checklist.md", claim_markdown(inputs.title, report.claim))
-    _replace(directory / "report.schema.json", json.dumps(report_schema(), indent=2) + "\n")
-    _replace(directory / "report.json", _json(report_document(report)))
-    _replace(directory / "metrics.json", inputs.evaluation.to_json() + "\n")
-    _replace(directory / "report.html", html)
-    return directory / "report.html"
+    texts = {f"{table.name}.csv": table.to_csv() for table in report.tables}
+    texts |= {
+        "model_card.md": card_markdown(inputs.title, report.card),
+        "claim_checklist.md": claim_markdown(inputs.title, report.claim),
+        "report.schema.json": json.dumps(report_schema(), indent=2) + "\n",
+        "report.json": _json(report_document(report)),
+        "metrics.json": inputs.evaluation.to_json() + "\n",
+        "report.html": _render(report),
+    }
+    for name, text in texts.items():
+        storage.write_bytes(storage.join(str(directory), name), text.encode())
+    return storage.join(str(directory), "report.html")
 
 
 def _render(report: Report) -> str:
@@ -79,15 +79,6 @@ def _json(document: Mapping[str, object]) -> str:
     """JSON with lists of numbers on one line."""
     text = json.dumps(document, indent=2, allow_nan=False)
     return re.sub(r'\[\n[^][{}"]*\]', lambda match: " ".join(match[0].split()), text) + "\n"
-
-
-def _replace(path: Path, text: str) -> None:
-    partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
-    try:
-        partial.write_text(text, encoding="utf-8")
-        partial.replace(path)
-    finally:
-        partial.unlink(missing_ok=True)
 
 
 def _template(name: str) -> str:

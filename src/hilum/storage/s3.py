@@ -1,0 +1,49 @@
+"""S3 as the rest of Hilum needs it: errors that name the file and the way out, no made buckets.
+
+s3fs passes on what botocore says, which is "Forbidden" or "Unable to locate credentials" and names
+neither file nor setting; some of it is no OSError. Directories do not exist on S3.
+"""
+
+from typing import Any
+
+from botocore.exceptions import (
+    BotoCoreError,
+    ClientError,
+    NoCredentialsError,
+    PartialCredentialsError,
+)
+from s3fs import S3FileSystem
+
+__all__ = ["S3"]
+
+_KEYS = "AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or AWS_PROFILE with ~/.aws"
+_ADDRESS = "AWS_ENDPOINT_URL names a server other than Amazon's, AWS_DEFAULT_REGION the region"
+
+
+class S3(S3FileSystem):  # type: ignore[misc]
+    """s3fs, with nothing remembered of what others may change."""
+
+    cachable = False  # `locate` keeps one for all threads; fsspec would make one for each
+
+    def __init__(self) -> None:
+        # Listings that s3fs remembers hide what other processes write.
+        super().__init__(use_listings_cache=False)
+
+    async def _call_s3(self, method: str, *more: Any, **arguments: Any) -> Any:
+        where = "/".join(str(arguments[name]) for name in ("Bucket", "Key") if name in arguments)
+        try:
+            return await super()._call_s3(method, *more, **arguments)
+        except FileNotFoundError as error:
+            if "bucket" in str(error).lower():
+                bucket = arguments.get("Bucket")
+                raise FileNotFoundError(
+                    f"s3://{where}: there is no bucket {bucket!r}. Hint: make it first; {_ADDRESS}"
+                ) from error
+            raise
+        except (NoCredentialsError, PartialCredentialsError, PermissionError) as error:
+            raise PermissionError(f"s3://{where}: {error}. Hint: {_KEYS}") from error
+        except (BotoCoreError, ClientError) as error:
+            raise OSError(f"s3://{where}: {error}. Hint: {_ADDRESS}") from error
+
+    def makedirs(self, path: str, exist_ok: bool = False) -> None:
+        """Nothing: a file needs no directory here, and buckets are their owner's to make."""

@@ -1,0 +1,87 @@
+"""Files that Python workers fetch are the same rows as those that Spark reads, refusals included.
+
+"local://" is a URL of fsspec and no path: remote to Hilum, and within reach of every worker.
+"""
+
+import gzip
+from operator import itemgetter
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from pyspark.sql import functions as F
+
+from hilum.errors import InvalidValueError
+from hilum.spark import read_radiographs
+from hilum.spark.images import MAX_PIXELS, radiograph_rows
+from hilum.spark.without_connector import (
+    connector_needed,
+    list_with_storage,
+    read_with_storage,
+)
+from image_files import broken_files, dicom, picture, png, write_files
+
+TABLE = """\ufeffImage Index, Finding Labels,OriginalImage[Width,Height],,Image Index
+00000001_000.png,"Mass|Edema, mild",2682,2749,,x
+
+00000001_001.png, ,2682
+00000001_002.png,"No ""Finding""\",1,2,3,4,5,6
+"""
+
+
+def rows_of(frame):
+    """Rows by name without what the road shows in (path, origin), and their times in seconds."""
+    rows = sorted(
+        (row.asDict(recursive=True) for row in frame.collect()), key=itemgetter("file_name")
+    )
+    times = [row.pop("modification_time").timestamp() for row in rows]
+    for row in rows:
+        del row["path"]
+        (row["image"] or {}).pop("origin", None)
+    return rows, times
+
+
+def test_rows_are_those_of_spark_with_every_reason(spark, tmp_path):
+    broken = {name: content for name, (content, _) in broken_files().items()}
+    write_files(tmp_path, broken | {"a.png": png(picture(1)), "none.png": b""})
+    write_files(tmp_path / "deep" / "er", {"b.dcm": dicom(picture(2, 64, 64))})
+    write_files(tmp_path / "_part", {"c.png": png(picture(3))})
+    url = f"local://{tmp_path}"
+    fetched = radiograph_rows(list_with_storage(spark, [url]), (32, 32), MAX_PIXELS)
+    by_spark = read_radiographs(spark, str(tmp_path), size=(32, 32))
+    assert fetched.schema == by_spark.schema
+    (rows, times), (expected, spark_times) = rows_of(fetched), rows_of(by_spark)
+    assert rows == expected
+    assert times == pytest.approx(spark_times, abs=2e-3)
+    assert fetched.filter(F.col("path").startswith(f"{url}/deep/er/")).count() == 1
+    found = list_with_storage(spark, [f"{url}/*.png", url], glob="?.png")
+    assert [row["path"] for row in found.select("path").collect()] == [f"{url}/a.png"]
+    with pytest.raises(InvalidValueError, match="none-such"):
+        list_with_storage(spark, [f"{url}/none-such"])
+
+
+def test_tables_are_those_of_spark(spark, tmp_path):
+    (tmp_path / "t.csv").write_text(TABLE)
+    (tmp_path / "t.csv.gz").write_bytes(gzip.compress(TABLE.encode()))
+    pq.write_table(pa.table({"file_name": ["a", None], "n": [1, 2]}), tmp_path / "t.parquet")
+    (tmp_path / "t.txt").write_text("a.png\nb.png\n")
+    options = {"header": True, "escape": '"', "ignoreLeadingWhiteSpace": True}
+    for name, format in (("t.csv", "csv"), ("t.csv.gz", "csv"), ("t.parquet", "parquet")):
+        fetched = read_with_storage(spark, f"local://{tmp_path}/{name}", format)
+        reader = spark.read.format(format).options(**(options if format == "csv" else {}))
+        by_spark = reader.load(str(tmp_path / name))
+        assert len(fetched.columns) == len(by_spark.columns)
+        assert fetched.collect() == by_spark.collect(), name
+    lines = read_with_storage(spark, f"local://{tmp_path}/t.txt", "text").collect()
+    assert [row["value"] for row in lines] == ["a.png", "b.png"]
+    with pytest.raises(InvalidValueError, match="none"):
+        read_with_storage(spark, f"local://{tmp_path}/none", "csv")
+
+
+def test_what_only_spark_can_read_is_said_in_a_sentence(spark):
+    for url in ("s3://bucket/table", "s3a://bucket/table"):
+        with (
+            pytest.raises(InvalidValueError, match=r"connector.*hadoop-aws"),
+            connector_needed(url),
+        ):
+            spark.read.parquet(url)
