@@ -5,9 +5,10 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from warm_python import WARM_PYTHON
+
 import standalone
 from quick_java import QUICK_JAVA
-from warm_python import WARM_PYTHON
 
 _SERVER = "org.apache.spark.sql.connect.service.SparkConnectServer"
 
