@@ -5,8 +5,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from warm_python import WARM_PYTHON
-
+import hilum
 import standalone
 from quick_java import QUICK_JAVA
 
@@ -32,13 +31,13 @@ def connect_server(folder: Path) -> Iterator[str]:
         "spark.sql.shuffle.partitions": "2",
         "spark.ui.enabled": "false",
         "spark.pyspark.python": sys.executable,
-        "spark.python.daemon.module": WARM_PYTHON["spark.python.daemon.module"],
+        "spark.python.daemon.module": "hilum.worker_daemon",
     }
     words = ["org.apache.spark.deploy.SparkSubmit", "--master", "local[2]", "--class", _SERVER]
     for name, value in options.items():
         words += ["--conf", f"{name}={value}"]
     # Python workers of a server do not get spark.executorEnv.
-    path = WARM_PYTHON["spark.executorEnv.PYTHONPATH"]
+    path = Path(hilum.__file__).parents[1]
     place = ("env", "-C", str(folder), f"PYTHONPATH={path}")
     process = standalone.start([*words, "spark-internal"], folder / "connect", place)
     try:
