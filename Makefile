@@ -23,9 +23,9 @@ $(CLASSES): $(STAMP)
 test: setup $(CLASSES)
 	@$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
 
-# Standalone workers and hosts of their own (root, iproute2), which `make test` leaves out.
+# Standalone workers, YARN, hosts of their own (root, iproute2) and kills, which `make test` leaves out.
 test-clusters: setup $(CLASSES)
-	@HILUM_CLUSTER_TESTS=1 $(BIN)/python -m pytest tests/clusters -p no:randomly
+	@HILUM_CLUSTER_TESTS=1 $(BIN)/python -m pytest -m cluster -p no:randomly
 
 check: setup
 	@$(BIN)/ruff format --check .

@@ -16,7 +16,7 @@ from processes import left_of, processes_of
 from quick_java import QUICK_JAVA
 from warm_command import run_hilum
 
-pytestmark = [pytest.mark.slow, pytest.mark.spark]
+pytestmark = [pytest.mark.slow, pytest.mark.spark, pytest.mark.cluster]
 
 HILUM = Path(sys.executable).with_name("hilum")
 PHANTOMS = PhantomConfig(size_px=64, seed=1, prevalence_scale=4.0, prevalence_floor=0.1)

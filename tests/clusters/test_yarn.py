@@ -14,7 +14,7 @@ from hilum.packing import pack
 from hilum.spark.cluster_settings import PACKED_PYTHON
 from yarn import yarn
 
-pytestmark = [pytest.mark.slow, pytest.mark.spark]
+pytestmark = [pytest.mark.slow, pytest.mark.spark, pytest.mark.cluster]
 
 # Here every host is this one: no need to upload 400 MB of jars for every session.
 SPARK = Path(pyspark.__file__).parent
@@ -77,7 +77,6 @@ def test_two_ranks_in_two_containers_train_and_predict(session, folder):
     assert answer["ranks"] == 2
 
 
-@pytest.mark.cluster
 def test_a_submitted_script_trains_with_its_driver_in_a_container_too(hadoop, folder, packed):
     images = write_images(folder / "submitted")
     answer = folder / "answer.json"

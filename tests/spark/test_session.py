@@ -94,6 +94,7 @@ print(len({row["pid"] for row in rows}), rows[0]["folder"])
 
 @pytest.mark.spark
 @pytest.mark.slow
+@pytest.mark.cluster
 def test_a_local_cluster_runs_two_executors_quietly_and_leaves_nothing_behind(
     tmp_path: Path,
 ) -> None:
