@@ -70,6 +70,43 @@ def test_what_is_built_from_json_computes_the_same(make, inputs):
     torch.testing.assert_close(again.eval()(*given), network(*given), rtol=0, atol=0)
 
 
+class InPlace(nn.Module):
+    """Changes in place what it returns under another name."""
+
+    def __init__(self, change):
+        super().__init__()
+        self.body, self.act, self.head = nn.Linear(3, 4), nn.ReLU(inplace=True), nn.Linear(4, 2)
+        self.change = change
+
+    def forward(self, x, shift=1.0):
+        torch._assert(x.dim() == 2, "rows of numbers")
+        value = self.body(x)
+        self.change(self, value, shift)
+        return self.head(value)
+
+
+def rectified(network, value, shift):
+    network.act(value)
+
+
+def rectified_by_function(network, value, shift):
+    functional.relu(value, inplace=True)
+
+
+def shifted(network, value, shift):
+    value += shift
+
+
+@pytest.mark.parametrize("change", [rectified, rectified_by_function, shifted])
+def test_what_is_changed_in_place_stays_changed(change):
+    network, given = InPlace(change), torch.randn(5, 3)
+    traced = trace_instance(network)
+    torch.testing.assert_close(traced(given), network(given), rtol=0, atol=0)
+    traced.body.requires_grad_(False)
+    with pytest.raises(InvalidValueError, match="whose steps are all read"):
+        split_frozen(traced)
+
+
 class Doubled(nn.Module):
     def __init__(self):
         super().__init__()
@@ -124,6 +161,8 @@ def changed():
         (Dropping(), "asks in its code whether it is in training"),
         (AlwaysDropping(), "the function 'dropout'; nn.Dropout can"),
         (Sorted(), "the method 'sort'"),
+        (InPlace(lambda _, value, shift: value.add_(shift)), "the method 'add_'"),
+        (InPlace(lambda _, value, shift: value.expand(value.device)), "the attribute 'device'"),
         (Doubled(), "are one parameter"),
         (Hidden(), "'shift' is in no state dict"),
         (hooked(), "has hooks"),

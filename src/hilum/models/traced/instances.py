@@ -7,7 +7,8 @@ could do it on another machine.
 """
 
 import inspect
-from collections.abc import Mapping
+import operator
+from collections.abc import Callable, Mapping
 from types import MappingProxyType
 from typing import Any
 
@@ -57,8 +58,36 @@ def trace_instance(network: nn.Module) -> TracedNetwork:
     return traced.train(network.training)
 
 
+def _in_place(operation: Callable[[Any, Any], Any]) -> Callable[[fx.Proxy, Any], fx.Proxy]:
+    def noted(self: fx.Proxy, other: Any) -> fx.Proxy:
+        return self.tracer.create_proxy("call_function", operation, (self, other), {})
+
+    return noted
+
+
+_OPERATORS_IN_PLACE = tuple(
+    getattr(operator, name)
+    for name in (
+        *("iadd", "iand", "ifloordiv", "ilshift", "imatmul", "imod", "imul"),
+        *("ior", "ipow", "irshift", "isub", "itruediv", "ixor"),
+    )
+)
+
+
+class _Proxy(fx.Proxy):
+    """Notes `y += 1` as that; torch.fx alone takes it for `y = y + 1`, which other names of y miss."""
+
+
+for _operation in _OPERATORS_IN_PLACE:
+    setattr(_Proxy, f"__{_operation.__name__}__", _in_place(_operation))
+
+
 class _Tracer(fx.Tracer):
     """Looks into all but the layers of the table."""
+
+    def proxy(self, node: fx.Node) -> fx.Proxy:
+        """The stand-in for a value."""
+        return _Proxy(node, self)
 
     def is_leaf_module(self, m: nn.Module, module_qualified_name: str) -> bool:
         """Whether it is one; raises where it is neither that nor code that can be followed."""
@@ -93,10 +122,20 @@ class _Description:
             raise _refused(network, f"its code cannot be followed: {_first_line(error)}") from error
         begun = [node for node in self.graph.nodes if node.op == "placeholder"]
         self.inputs = tuple(node.name for node in begun if str(node.target) in required)
+        self._erase_notes()
+
+    def _erase_notes(self) -> None:
+        """Take out assertions, such as those about arguments with a default, and what they read.
+
+        All else stays, for it may change a tensor in place that is read by another name.
+        """
+        only_noted: set[fx.Node] = set()
         for node in reversed(list(self.graph.nodes)):
-            # Notes about the arguments with a default, and what nobody reads.
             is_note = getattr(node.target, "__name__", "") in ("_assert", "_assert_is_none")
-            if is_note or not (node.users or node.op in ("placeholder", "output")):
+            called = node.op in ("call_function", "call_method") and not _may_write(node)
+            looks = node.op == "get_attr" or node.target is getattr
+            if is_note or (not node.users and (looks or (called and node in only_noted))):
+                only_noted.update(node.all_input_nodes)
                 self.graph.erase_node(node)
 
     def program(self) -> Program:
@@ -138,6 +177,8 @@ class _Description:
                 raise _refused(self.network, f"it calls the method {target!r} of a tensor")
         else:
             kind, target = "function", _NAMES.get(node.target, "")
+            if target == "getattr" and args[1] != "shape":
+                raise _refused(self.network, f"it reads the attribute {args[1]!r} of a tensor")
             if not target:
                 hint = "; nn.Dropout can be described" if "dropout" in what else ""
                 raise _refused(self.network, f"it calls the function {what!r}{hint}")
@@ -174,6 +215,15 @@ class _Description:
         dtype = str(found.dtype).removeprefix("torch.")
         learns = isinstance(found, nn.Parameter)
         return OwnTensor(shape=tuple(found.shape), dtype=dtype, learns=learns)
+
+
+def _may_write(node: fx.Node) -> bool:
+    """Whether a function or method may change what it is given; too often rather than too seldom."""
+    if node.target in _OPERATORS_IN_PLACE:
+        return True
+    name = getattr(node.target, "__name__", str(node.target))
+    flagged = any(one is True for one in (*node.args, *node.kwargs.values()))
+    return flagged or (name.endswith("_") and not hasattr(operator, name))
 
 
 def _of_python(value: Any) -> Any:

@@ -75,7 +75,8 @@ _OF_FUNCTIONAL = (
     "tanh"
 )
 _OF_OPERATOR = (
-    "add floordiv getitem iadd imul isub itruediv matmul mul neg pow sub truediv eq ge gt le lt ne"
+    "add floordiv getitem iadd ifloordiv imatmul imul ipow isub itruediv matmul mul neg pow sub "
+    "truediv eq ge gt le lt ne"
 )
 _METHODS = (
     "abs add amax amin bmm chunk clamp contiguous cumsum div exp expand expand_as flatten float "
