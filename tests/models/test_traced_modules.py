@@ -1,6 +1,7 @@
 """A module of the user's Python is built again from its steps, without its code."""
 
 import json
+import types
 
 import pytest
 import torch
@@ -123,6 +124,26 @@ class Dropping(nn.Module):
         return functional.dropout(x, 0.5, self.training)
 
 
+class LouderInTraining(nn.Module):
+    """Asks for its mode where the code of forward does not show it."""
+
+    def __init__(self):
+        super().__init__()
+        self.body = nn.Linear(2, 2)
+
+    def forward(self, x):
+        return self._loud(self.body(x))
+
+    def _loud(self, value):
+        return 2.0 * value if self.training else value
+
+
+def with_another_forward():
+    network = nn.Sequential(nn.Linear(1, 1), nn.ReLU())
+    network[0].forward = types.MethodType(lambda self, x: -x, network[0])
+    return network
+
+
 class AlwaysDropping(nn.Module):
     def forward(self, x):
         return functional.dropout(x, 0.5)
@@ -159,6 +180,8 @@ def changed():
     [
         (Untraceable(), "cannot be followed: .*control flow"),
         (Dropping(), "asks in its code whether it is in training"),
+        (LouderInTraining(), "something else in training"),
+        (with_another_forward(), "a forward that is not of its class"),
         (AlwaysDropping(), "the function 'dropout'; nn.Dropout can"),
         (Sorted(), "the method 'sort'"),
         (InPlace(lambda _, value, shift: value.add_(shift)), "the method 'add_'"),
@@ -171,8 +194,10 @@ def changed():
     ],
 )
 def test_what_only_its_own_code_could_do_is_refused_with_the_way_out(network, why):
+    modes = [module.train(n % 2 > 0).training for n, module in enumerate(network.modules())]
     with pytest.raises(InvalidValueError, match=f"{why}.*network_factory"):
         trace_instance(network)
+    assert [module.training for module in network.modules()] == modes
 
 
 @pytest.mark.parametrize(

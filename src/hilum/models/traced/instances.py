@@ -47,7 +47,7 @@ def trace_instance(network: nn.Module) -> TracedNetwork:
     """
     if type(network) in _LAYERS:
         network = nn.Sequential(network)
-    program = _Description(network).program()
+    program = _described(network)
     with global_generator_kept():
         traced = traced_network(program)
     weights, own = network.state_dict(), traced.state_dict()
@@ -56,6 +56,24 @@ def trace_instance(network: nn.Module) -> TracedNetwork:
     for name, parameter in traced.named_parameters():
         parameter.requires_grad_(learns[name])
     return traced.train(network.training)
+
+
+def _described(network: nn.Module) -> Program:
+    """The program of a module, which has to do the same in training and in evaluation."""
+    modes = {module: module.training for module in network.modules()}
+    programs = []
+    try:
+        for mode in (True, False):
+            for module in modes:
+                module.training = mode
+            programs.append(_Description(network).program())
+    finally:
+        for module, mode in modes.items():
+            module.training = mode
+    in_training, in_evaluation = programs
+    if in_training.to_json() != in_evaluation.to_json():
+        raise _refused(network, "it does something else in training than in evaluation")
+    return in_training
 
 
 def _in_place(operation: Callable[[Any, Any], Any]) -> Callable[[fx.Proxy, Any], fx.Proxy]:
@@ -244,6 +262,8 @@ def _of_python(value: Any) -> Any:
 def _check_code(network: nn.Module, module: nn.Module, where: str) -> None:
     if any(getattr(module, hooks, None) for hooks in _HOOKS):
         raise _refused(network, f"{where} has hooks")
+    if "forward" in vars(module):
+        raise _refused(network, f"{where} has a forward that is not of its class")
     code = getattr(type(module).forward, "__code__", None)
     reads_mode = code is not None and "training" in code.co_names
     if reads_mode and type(module) not in _LAYERS:
