@@ -2,6 +2,7 @@
 
 import json
 import types
+from collections import OrderedDict
 
 import pytest
 import torch
@@ -14,7 +15,7 @@ from hilum.models import architecture
 from hilum.models.recipes import TracedRecipe, recipe_of
 from hilum.models.splitting import split_frozen
 from hilum.models.starting import build_start, find_head, start_of_instance, with_new_head
-from hilum.models.traced import TracedNetwork, trace_instance
+from hilum.models.traced import TracedNetwork, program_of, trace_instance
 from row_nets import TwoArguments
 
 
@@ -64,7 +65,7 @@ def test_what_is_built_from_json_computes_the_same(make, inputs):
     torch.manual_seed(1)
     network, given = make().eval(), inputs()
     traced = trace_instance(network)
-    stored = json.loads(json.dumps(TracedRecipe(traced.program).to_json()))
+    stored = json.loads(json.dumps(TracedRecipe(program_of(traced)).to_json()))
     again = recipe_of(stored).build()
     assert isinstance(again, TracedNetwork)
     again.load_state_dict(traced.state_dict())
@@ -106,6 +107,14 @@ def test_what_is_changed_in_place_stays_changed(change):
     traced.body.requires_grad_(False)
     with pytest.raises(InvalidValueError, match="whose steps are all read"):
         split_frozen(traced)
+
+
+def test_layers_may_have_any_name():
+    names = ["last_layer", "program", "_run", "_owner", "_last_uses", "inputs", "steps"]
+    network = nn.Sequential(OrderedDict((name, nn.Linear(2, 2)) for name in names))
+    traced, given = trace_instance(network), torch.randn(3, 2)
+    torch.testing.assert_close(traced(given), network(given), rtol=0, atol=0)
+    assert find_head(traced) == "steps"
 
 
 class Doubled(nn.Module):
@@ -220,7 +229,8 @@ def test_what_only_its_own_code_could_do_is_refused_with_the_way_out(network, wh
     ],
 )
 def test_a_crafted_program_builds_nothing_that_is_in_no_table(change, said):
-    data = TracedRecipe(trace_instance(nn.Sequential(nn.Linear(1, 1))).program).to_json()
+    program = program_of(trace_instance(nn.Sequential(nn.Linear(1, 1))))
+    data = TracedRecipe(program).to_json()
     stored = json.loads(json.dumps(data))
     change(stored["program"])
     with pytest.raises(InvalidValueError, match=said):

@@ -17,7 +17,7 @@ from hilum.models.factories import FactoryRecipe
 from hilum.models.initialisation import random_parameters_zero
 from hilum.models.recipes import LibraryRecipe, LoadedModel, PixelContract, TracedRecipe
 from hilum.models.splitting import trace
-from hilum.models.traced import TracedNetwork, trace_instance
+from hilum.models.traced import TracedNetwork, program_of, trace_instance
 from hilum.models.transfer import build_classifier, head_names, new_classifier
 from hilum.models.transfer_start import TransferStart
 from hilum.models.weights import WeightsReport
@@ -119,9 +119,9 @@ def start_of_instance(network: nn.Module) -> TransferStart:
     """
     traced = trace_instance(network)
     report = WeightsReport(source="", kind="random", note="those of the module that was given")
-    recipe = TracedRecipe(traced.program)
+    recipe = TracedRecipe(program_of(traced))
     loaded = LoadedModel(network=traced, recipe=recipe, report=report, pixels=PixelContract())
-    return whole_start(loaded, traced.program.name)
+    return whole_start(loaded, recipe.program.name)
 
 
 def whole_start(loaded: LoadedModel, name: str) -> TransferStart:
@@ -259,7 +259,7 @@ def find_head(network: nn.Module) -> str:
         InvalidValueError: the network ends in something else.
     """
     if isinstance(network, TracedNetwork):
-        return _require_head(network, network.last_layer)
+        return _require_head(network, program_of(network).last_layer)
     try:
         graph = trace(network)
     except InvalidValueError:  # its code cannot be followed, so its last layer has to tell

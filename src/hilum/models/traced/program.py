@@ -87,6 +87,13 @@ class Program:
             plain = all(part and not part.startswith("__") for part in path.split("."))
             require(plain, "path of a layer", "names with dots between", path)
 
+    @property
+    def last_layer(self) -> str:
+        """Path of the layer whose value is the result; "" where the result is something else."""
+        steps = {step.name: step for step in self.steps}
+        last = steps.get(self.result.name) if isinstance(self.result, Reference) else None
+        return last.target if last is not None and last.kind == "layer" else ""
+
     def to_json(self) -> dict[str, Any]:
         """Plain data."""
         return {
