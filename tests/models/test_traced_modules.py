@@ -247,6 +247,15 @@ def test_a_traced_network_of_images_is_followed_and_split_as_others_are():
     assert find_head(traced) == "fc"
 
 
+def test_random_weights_of_what_only_a_modules_code_starts_are_refused():
+    start = start_of_instance(Words())
+    with pytest.raises(InvalidValueError, match=r"'auto' .*\(scale, shift\).*marked function"):
+        build_start(start.architecture, start, 1, weights="random")
+    start = start_of_instance(small_net(4))
+    _, report = build_start(start.architecture, start, 1, weights="random")
+    assert report.kind == "random"
+
+
 def test_a_module_starts_whole_or_with_a_new_last_layer():
     network = small_net(4)
     network[0].requires_grad_(False)

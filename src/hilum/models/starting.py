@@ -230,9 +230,12 @@ def build_start(
             that bring none.
 
     Raises:
-        InvalidValueError: the weights are not those of the design.
+        InvalidValueError: the weights are not those of the design, or are to be random where only
+            the code of a given module could draw them.
     """
     made_here = not isinstance(design, str) and isinstance(design.recipe, FactoryRecipe)
+    if weights == "random":
+        _require_drawn(design)
     if start is None or weights != "auto":
         weights = "random" if made_here and weights == "auto" else weights
         return build_classifier(design, num_outputs, weights=weights, dropout=dropout, seed=seed)
@@ -250,6 +253,19 @@ def build_start(
     )
     model.load_state_dict(dict(start.tensors), strict=False)
     return model, start.report
+
+
+def _require_drawn(design: Architecture | str) -> None:
+    """Refuse tensors that no layer starts, but the code of a module that was given."""
+    recipe = None if isinstance(design, str) else design.recipe
+    own = sorted(recipe.program.tensors) if isinstance(recipe, TracedRecipe) else []
+    require(
+        not own,
+        "weights",
+        f"'auto' for a module with tensors of its own ({', '.join(own)}), which nobody else starts",
+        "random",
+        hint="give the module with random weights, or a marked function that makes it",
+    )
 
 
 def find_head(network: nn.Module) -> str:
