@@ -214,6 +214,12 @@ def test_what_only_its_own_code_could_do_is_refused_with_the_way_out(network, wh
     [
         (lambda p: p["layers"]["0"].update(kind="Module"), "layer must be one of"),
         (lambda p: p["layers"]["0"].update(options={"dict": [["x", 1]]}), "those of Linear"),
+        (
+            lambda p: p["layers"]["0"]["options"]["dict"].extend(
+                [["in_features", 10**9], ["out_features", 10**9], ["device", "cpu"]]
+            ),
+            "those of Linear. Got 'device'",
+        ),
         (lambda p: p["steps"][0].__setitem__(1, "eval"), "kind of a step"),
         (lambda p: p["steps"].append(["a", "function", "os.system", [], {"dict": []}]), "known"),
         (lambda p: p["steps"].append(["a", "method", "__reduce__", [], {"dict": []}]), "known"),

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from hilum.errors import InvalidValueError, require
 from hilum.models.graph.network import MAX_PARAMETERS
 from hilum.models.traced.program import Layer, OwnTensor, Program, Reference, dtype_of, references
-from hilum.models.traced.tables import FUNCTIONS, MODULES
+from hilum.models.traced.tables import FUNCTIONS, MODULES, argument_names
 
 __all__ = ["TracedNetwork", "program_of", "traced_network"]
 
@@ -112,8 +112,12 @@ def _require_free(owner: nn.Module, name: str) -> None:
 
 
 def _build(path: str, layer: Layer) -> nn.Module:
+    kind = MODULES[layer.kind]
+    # A device, above all, would be filled before the sizes are known to be sane.
+    extra = sorted(set(layer.options) - set(argument_names(kind)))
+    require(not extra, f"options of layer {path!r}", f"those of {layer.kind}", ", ".join(extra))
     try:
-        return MODULES[layer.kind](**layer.options)
+        return kind(**layer.options)
     except Exception as error:  # what a layer raises for options is up to PyTorch
         raise InvalidValueError(
             f"options of layer {path!r} must be those of {layer.kind}. "
