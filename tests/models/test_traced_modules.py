@@ -147,6 +147,20 @@ class LouderInTraining(nn.Module):
         return 2.0 * value if self.training else value
 
 
+class ByNumber(nn.Module):
+    def forward(self, x):
+        return {0: x, 1: -x}
+
+
+class ReadsItsLayer(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.body = nn.Linear(2, 2)
+
+    def forward(self, x):
+        return functional.linear(self.body(x), self.body.weight)
+
+
 def with_another_forward():
     network = nn.Sequential(nn.Linear(1, 1), nn.ReLU())
     network[0].forward = types.MethodType(lambda self, x: -x, network[0])
@@ -191,6 +205,8 @@ def changed():
         (Dropping(), "asks in its code whether it is in training"),
         (LouderInTraining(), "something else in training"),
         (with_another_forward(), "a forward that is not of its class"),
+        (ByNumber(), "a key must be a text. Got 0"),
+        (ReadsItsLayer(), "calls its part 'body' and reads 'body.weight'"),
         (AlwaysDropping(), "the function 'dropout'; nn.Dropout can"),
         (Sorted(), "the method 'sort'"),
         (InPlace(lambda _, value, shift: value.add_(shift)), "the method 'add_'"),

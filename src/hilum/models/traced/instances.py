@@ -172,6 +172,11 @@ class _Description:
                     layers.setdefault(path, self._layer(path))
                 elif node.op == "get_attr":
                     tensors.setdefault(path, self._tensor(path))
+        for path in tensors:
+            layer = path.rpartition(".")[0]
+            if layer in layers:
+                why = f"it calls its part {layer!r} and reads {path!r} beside that"
+                raise _refused(self.network, why)
         return Program(
             name=type(self.network).__name__,
             inputs=self.inputs,
