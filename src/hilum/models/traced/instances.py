@@ -93,7 +93,7 @@ _OPERATORS_IN_PLACE = tuple(
 
 
 class _Proxy(fx.Proxy):
-    """Notes `y += 1` as that; torch.fx alone takes it for `y = y + 1`, which other names of y miss."""
+    """Notes `y += 1` as that. torch.fx takes it for `y = y + 1`, and other names of y miss it."""
 
 
 for _operation in _OPERATORS_IN_PLACE:
@@ -241,7 +241,7 @@ class _Description:
 
 
 def _may_write(node: fx.Node) -> bool:
-    """Whether a function or method may change what it is given; too often rather than too seldom."""
+    """Whether a function or method may change what it is given; a doubt counts as yes."""
     if node.target in _OPERATORS_IN_PLACE:
         return True
     name = getattr(node.target, "__name__", str(node.target))
