@@ -4,7 +4,6 @@ A table and not `getattr(torch.nn, name)`: what a file can have built is listed 
 """
 
 from collections.abc import Callable, Mapping
-from functools import lru_cache
 from inspect import signature
 from types import MappingProxyType
 
@@ -105,7 +104,6 @@ LAYERS: Mapping[str, Callable[..., nn.Module]] = MappingProxyType(
 """Layers by the name of their class."""
 
 
-@lru_cache(maxsize=256)
 def argument_names(layer: Callable[..., nn.Module]) -> tuple[str, ...]:
     """What a description may build a layer with: no device, type or tensor, which are a run's."""
     left_out = ("device", "dtype", "args", "kwargs")
