@@ -89,6 +89,10 @@ def test_what_is_no_network_is_refused(change, message):
     [
         (node("a", "Lambda", "image"), "layer of node 'a' must be one of"),
         (node("a", "Conv2d", "image", kernel=3), "options of node 'a' must be those of Conv2d"),
+        (
+            node("a", "Linear", "image", in_features=10**9, out_features=10**9, device="cpu"),
+            "options of node 'a' must be those of Linear .*Got 'device'",
+        ),
         (node("a", "Linear", "image", in_features=10**9, out_features=10**9), "parameters must be"),
     ],
 )

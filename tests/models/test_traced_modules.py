@@ -1,6 +1,8 @@
 """A module of the user's Python is built again from its steps, without its code."""
 
 import json
+import types
+from collections import OrderedDict
 
 import pytest
 import torch
@@ -13,7 +15,7 @@ from hilum.models import architecture
 from hilum.models.recipes import TracedRecipe, recipe_of
 from hilum.models.splitting import split_frozen
 from hilum.models.starting import build_start, find_head, start_of_instance, with_new_head
-from hilum.models.traced import TracedNetwork, trace_instance
+from hilum.models.traced import TracedNetwork, program_of, trace_instance
 from row_nets import TwoArguments
 
 
@@ -63,11 +65,56 @@ def test_what_is_built_from_json_computes_the_same(make, inputs):
     torch.manual_seed(1)
     network, given = make().eval(), inputs()
     traced = trace_instance(network)
-    stored = json.loads(json.dumps(TracedRecipe(traced.program).to_json()))
+    stored = json.loads(json.dumps(TracedRecipe(program_of(traced)).to_json()))
     again = recipe_of(stored).build()
     assert isinstance(again, TracedNetwork)
     again.load_state_dict(traced.state_dict())
     torch.testing.assert_close(again.eval()(*given), network(*given), rtol=0, atol=0)
+
+
+class InPlace(nn.Module):
+    """Changes in place what it returns under another name."""
+
+    def __init__(self, change):
+        super().__init__()
+        self.body, self.act, self.head = nn.Linear(3, 4), nn.ReLU(inplace=True), nn.Linear(4, 2)
+        self.change = change
+
+    def forward(self, x, shift=1.0):
+        torch._assert(x.dim() == 2, "rows of numbers")
+        value = self.body(x)
+        self.change(self, value, shift)
+        return self.head(value)
+
+
+def rectified(network, value, shift):
+    network.act(value)
+
+
+def rectified_by_function(network, value, shift):
+    functional.relu(value, inplace=True)
+
+
+def shifted(network, value, shift):
+    value += shift
+
+
+@pytest.mark.parametrize("change", [rectified, rectified_by_function, shifted])
+def test_what_is_changed_in_place_stays_changed(change):
+    network, given = InPlace(change), torch.randn(5, 3)
+    traced = trace_instance(network)
+    torch.testing.assert_close(traced(given), network(given), rtol=0, atol=0)
+    traced.body.requires_grad_(False)
+    with pytest.raises(InvalidValueError, match="whose steps are all read"):
+        split_frozen(traced)
+
+
+def test_layers_may_have_any_name():
+    names = ["last_layer", "program", "_run", "_owner", "_last_uses", "inputs", "steps"]
+    network = nn.Sequential(OrderedDict((name, nn.Linear(2, 2)) for name in names))
+    traced, given = trace_instance(network), torch.randn(3, 2)
+    torch.testing.assert_close(traced(given), network(given), rtol=0, atol=0)
+    assert find_head(traced) == "steps"
 
 
 class Doubled(nn.Module):
@@ -84,6 +131,40 @@ class Doubled(nn.Module):
 class Dropping(nn.Module):
     def forward(self, x):
         return functional.dropout(x, 0.5, self.training)
+
+
+class LouderInTraining(nn.Module):
+    """Asks for its mode where the code of forward does not show it."""
+
+    def __init__(self):
+        super().__init__()
+        self.body = nn.Linear(2, 2)
+
+    def forward(self, x):
+        return self._loud(self.body(x))
+
+    def _loud(self, value):
+        return 2.0 * value if self.training else value
+
+
+class ByNumber(nn.Module):
+    def forward(self, x):
+        return {0: x, 1: -x}
+
+
+class ReadsItsLayer(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.body = nn.Linear(2, 2)
+
+    def forward(self, x):
+        return functional.linear(self.body(x), self.body.weight)
+
+
+def with_another_forward():
+    network = nn.Sequential(nn.Linear(1, 1), nn.ReLU())
+    network[0].forward = types.MethodType(lambda self, x: -x, network[0])
+    return network
 
 
 class AlwaysDropping(nn.Module):
@@ -122,8 +203,14 @@ def changed():
     [
         (Untraceable(), "cannot be followed: .*control flow"),
         (Dropping(), "asks in its code whether it is in training"),
+        (LouderInTraining(), "something else in training"),
+        (with_another_forward(), "a forward that is not of its class"),
+        (ByNumber(), "a key must be a text. Got 0"),
+        (ReadsItsLayer(), "calls its part 'body' and reads 'body.weight'"),
         (AlwaysDropping(), "the function 'dropout'; nn.Dropout can"),
         (Sorted(), "the method 'sort'"),
+        (InPlace(lambda _, value, shift: value.add_(shift)), "the method 'add_'"),
+        (InPlace(lambda _, value, shift: value.expand(value.device)), "the attribute 'device'"),
         (Doubled(), "are one parameter"),
         (Hidden(), "'shift' is in no state dict"),
         (hooked(), "has hooks"),
@@ -132,8 +219,10 @@ def changed():
     ],
 )
 def test_what_only_its_own_code_could_do_is_refused_with_the_way_out(network, why):
+    modes = [module.train(n % 2 > 0).training for n, module in enumerate(network.modules())]
     with pytest.raises(InvalidValueError, match=f"{why}.*network_factory"):
         trace_instance(network)
+    assert [module.training for module in network.modules()] == modes
 
 
 @pytest.mark.parametrize(
@@ -141,6 +230,12 @@ def test_what_only_its_own_code_could_do_is_refused_with_the_way_out(network, wh
     [
         (lambda p: p["layers"]["0"].update(kind="Module"), "layer must be one of"),
         (lambda p: p["layers"]["0"].update(options={"dict": [["x", 1]]}), "those of Linear"),
+        (
+            lambda p: p["layers"]["0"]["options"]["dict"].extend(
+                [["in_features", 10**9], ["out_features", 10**9], ["device", "cpu"]]
+            ),
+            "those of Linear. Got 'device'",
+        ),
         (lambda p: p["steps"][0].__setitem__(1, "eval"), "kind of a step"),
         (lambda p: p["steps"].append(["a", "function", "os.system", [], {"dict": []}]), "known"),
         (lambda p: p["steps"].append(["a", "method", "__reduce__", [], {"dict": []}]), "known"),
@@ -156,7 +251,8 @@ def test_what_only_its_own_code_could_do_is_refused_with_the_way_out(network, wh
     ],
 )
 def test_a_crafted_program_builds_nothing_that_is_in_no_table(change, said):
-    data = TracedRecipe(trace_instance(nn.Sequential(nn.Linear(1, 1))).program).to_json()
+    program = program_of(trace_instance(nn.Sequential(nn.Linear(1, 1))))
+    data = TracedRecipe(program).to_json()
     stored = json.loads(json.dumps(data))
     change(stored["program"])
     with pytest.raises(InvalidValueError, match=said):
@@ -171,6 +267,15 @@ def test_a_traced_network_of_images_is_followed_and_split_as_others_are():
     (given,) = images()
     torch.testing.assert_close(split.rest(split.prefix(given)), traced(given))
     assert find_head(traced) == "fc"
+
+
+def test_random_weights_of_what_only_a_modules_code_starts_are_refused():
+    start = start_of_instance(Words())
+    with pytest.raises(InvalidValueError, match=r"'auto' .*\(scale, shift\).*marked function"):
+        build_start(start.architecture, start, 1, weights="random")
+    start = start_of_instance(small_net(4))
+    _, report = build_start(start.architecture, start, 1, weights="random")
+    assert report.kind == "random"
 
 
 def test_a_module_starts_whole_or_with_a_new_last_layer():

@@ -5,6 +5,7 @@ import math
 
 import numpy as np
 import pytest
+from torch import nn
 
 from hilum.errors import InvalidValueError
 from hilum.models import WeightsReport
@@ -21,6 +22,7 @@ from hilum.optim import (
     simulate,
 )
 from hilum.spark import NNEstimator
+from hilum.spark.param_texts import to_loss_text
 from hilum.spark.settings import train_config
 from hilum.training import Every, RetryPolicy, Stopping
 
@@ -265,3 +267,16 @@ def test_balanced_weights_are_counted_from_the_training_split(spark):
 def test_the_plateau_of_a_run_is_the_sound_one(spark):
     parts = config_of(schedule="plateau").schedule.parts
     assert isinstance(parts[-1][0], ReduceOnPlateau)
+
+
+@pytest.mark.parametrize(
+    ("module", "hint"),
+    [
+        (nn.MSELoss(), "'torch:MSELoss'"),
+        (nn.HuberLoss(delta=2.0), r"'torch:HuberLoss', or hilum.optim.TorchLoss .*\(delta\)"),
+        (nn.CosineEmbeddingLoss(), "marked with hilum.optim.loss_function"),
+    ],
+)
+def test_a_loss_given_as_a_module_is_told_the_way_out(module, hint):
+    with pytest.raises(InvalidValueError, match=hint):
+        to_loss_text(module)

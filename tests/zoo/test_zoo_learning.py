@@ -247,11 +247,13 @@ def test_criteria():
     assert loss_params(zoo.BCECriterion([1.0, 2.0]))["findingWeights"] == [1.0, 2.0]
     assert loss_params(FocalLoss()) == {"loss": FocalLoss()}
     assert class_loss(zoo.ClassNLLCriterion([1, 2])) == CrossEntropy(class_weights=(1.0, 2.0))
-    assert class_loss(zoo.BCECriterion([3.0])) == CrossEntropy()
+    assert class_loss(zoo.BCECriterion()) == CrossEntropy()
     assert row_loss(zoo.MeanAbsoluteError()) == "l1"
     assert row_loss(zoo.BCECriterion()) == "torch:BCELoss", "the sigmoid stays"
     with pytest.raises(InvalidValueError, match="of classes"):
         class_loss(zoo.MSECriterion())
+    with pytest.raises(InvalidValueError, match=r"BCECriterion .*CrossEntropyCriterion\(weights"):
+        class_loss(zoo.BCECriterion([3.0]))
     with pytest.raises(InvalidValueError, match="NNClassifier"):
         loss_params(zoo.CrossEntropyCriterion())
     with pytest.raises(InvalidValueError, match="migration"):

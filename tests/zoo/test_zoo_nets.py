@@ -6,8 +6,12 @@ import numpy as np
 import pytest
 import torch
 
+from any_models import loaded
 from hilum import zoo
 from hilum.errors import InvalidValueError
+from hilum.models.transfer_start import TransferStart
+from hilum.zoo.nnmodels import _first_class
+from hilum.zoo.translation import Settings, _row_params
 
 
 def with_head(net: zoo.GraphNet, size: tuple[int, int]) -> zoo.Model:
@@ -76,6 +80,23 @@ def test_a_topology_is_taken_by_name_and_cut_at_the_name_of_2019():
     assert with_head(part.unfreeze(), (64, 64)).start().frozen == ()
     everything = with_head(part.freeze(), (64, 64)).start()
     assert len(everything.frozen) == len(list(part.loaded.network.parameters()))
+
+
+def test_a_loaded_network_is_trained_as_it_is_on_numbers(monkeypatch):
+    monkeypatch.setattr("hilum.zoo.translation.is_image", lambda *_: False)
+    net = zoo.GraphNet(loaded())
+    params = _row_params(Settings(net, zoo.MSECriterion()), None, "features", exclusive=False)
+    start = params["model"]
+    assert isinstance(start, TransferStart)
+    assert (params["head"], start.architecture.head) == ("keep", "")
+    assert start.tensors["fc.weight"].equal(net.loaded.network.get_parameter("fc.weight"))
+
+
+def test_classes_are_numbers_in_models_of_2019():
+    assert (_first_class(("1", "2", "3")), _first_class(("0", "1"))) == (1, 0)
+    for names in (("left", "right"), ("1", "3")):
+        with pytest.raises(InvalidValueError, match=r"hilum\.spark\.NNClassifierModel"):
+            _first_class(names)
 
 
 def test_layers_cannot_follow_a_network_that_is_code():

@@ -46,7 +46,10 @@ _START, _WEIGHTS = "start.json", "weights.safetensors"
 
 
 def builder(recipe: Recipe) -> Callable[[], nn.Module]:
-    """What an `Architecture` builds with: parameters are random, where a recipe makes zeros."""
+    """What an `Architecture` builds with: layers are random, where a recipe makes zeros.
+
+    Tensors that belong to no layer stay zeros (`OwnTensor`).
+    """
     return recipe.build_random if isinstance(recipe, FactoryRecipe) else partial(_random, recipe)
 
 

@@ -11,9 +11,10 @@ import copy
 from collections.abc import Iterable
 from dataclasses import dataclass
 
+import torch
 from torch import fx, nn
 
-from hilum.errors import InvalidValueError
+from hilum.errors import InvalidValueError, require
 from hilum.models.architectures import Architecture
 from hilum.models.transfer import head_names
 
@@ -53,7 +54,7 @@ def split_frozen(model: nn.Module, architecture: Architecture | str | None = Non
             network's Python code. The message says which.
     """
     try:
-        nodes = list(trace(model).nodes)
+        nodes = _steps(model)
     except InvalidValueError:
         learns = {name for name, p in model.named_parameters() if p.requires_grad}
         if architecture is None or not learns <= set(head_names(architecture)):
@@ -81,7 +82,7 @@ def split_at(model: nn.Module, layer: str) -> Split:
     """
     if layer.startswith(_BEFORE):
         return _split_before_head(model, layer.removeprefix(_BEFORE))
-    nodes = list(trace(model).nodes)
+    nodes = _steps(model)
     return _split_behind(model, nodes, next(node for node in nodes if node.name == layer))
 
 
@@ -98,6 +99,31 @@ def trace(model: nn.Module) -> fx.Graph:
             "the network must be one that torch.fx can trace. "
             f"Got {type(model).__name__}: {type(error).__name__}: {error}"
         ) from error
+
+
+def _steps(model: nn.Module) -> list[fx.Node]:
+    """The network's graph in its order; raises where a part could miss a step it needs."""
+    nodes = list(trace(model).nodes)
+    ends = [node for node in nodes if node.op == "output" or node.target is torch._assert]
+    read = set[fx.Node]().union(*map(_needed, ends))
+    lost = [node for node in nodes if node not in read and not _only_looks(node)]
+    require(
+        not lost,
+        "the network",
+        "one whose steps are all read, to be split",
+        ", ".join(node.name for node in lost),
+    )
+    return nodes
+
+
+def _only_looks(node: fx.Node) -> bool:
+    """Whether a step surely changes nothing in place: of `y += 1` torch.fx shows an addition."""
+    if node.op in ("call_function", "call_method"):
+        return getattr(node.target, "__name__", node.target) in _LOOKS
+    return node.op != "call_module"
+
+
+_LOOKS = ("eq", "ge", "getattr", "getitem", "gt", "le", "lt", "ne", "size")
 
 
 def _split_behind(model: nn.Module, nodes: list[fx.Node], cut: fx.Node) -> Split:

@@ -17,7 +17,7 @@ from hilum.models.factories import FactoryRecipe
 from hilum.models.initialisation import random_parameters_zero
 from hilum.models.recipes import LibraryRecipe, LoadedModel, PixelContract, TracedRecipe
 from hilum.models.splitting import trace
-from hilum.models.traced import TracedNetwork, trace_instance
+from hilum.models.traced import TracedNetwork, program_of, trace_instance
 from hilum.models.transfer import build_classifier, head_names, new_classifier
 from hilum.models.transfer_start import TransferStart
 from hilum.models.weights import WeightsReport
@@ -119,9 +119,9 @@ def start_of_instance(network: nn.Module) -> TransferStart:
     """
     traced = trace_instance(network)
     report = WeightsReport(source="", kind="random", note="those of the module that was given")
-    recipe = TracedRecipe(traced.program)
+    recipe = TracedRecipe(program_of(traced))
     loaded = LoadedModel(network=traced, recipe=recipe, report=report, pixels=PixelContract())
-    return whole_start(loaded, traced.program.name)
+    return whole_start(loaded, recipe.program.name)
 
 
 def whole_start(loaded: LoadedModel, name: str) -> TransferStart:
@@ -230,9 +230,12 @@ def build_start(
             that bring none.
 
     Raises:
-        InvalidValueError: the weights are not those of the design.
+        InvalidValueError: the weights are not those of the design, or are to be random where only
+            the code of a given module could draw them.
     """
     made_here = not isinstance(design, str) and isinstance(design.recipe, FactoryRecipe)
+    if weights == "random":
+        _require_drawn(design)
     if start is None or weights != "auto":
         weights = "random" if made_here and weights == "auto" else weights
         return build_classifier(design, num_outputs, weights=weights, dropout=dropout, seed=seed)
@@ -252,6 +255,19 @@ def build_start(
     return model, start.report
 
 
+def _require_drawn(design: Architecture | str) -> None:
+    """Refuse tensors that no layer starts, but the code of a module that was given."""
+    recipe = None if isinstance(design, str) else design.recipe
+    own = sorted(recipe.program.tensors) if isinstance(recipe, TracedRecipe) else []
+    require(
+        not own,
+        "weights",
+        f"'auto' for a module with tensors of its own ({', '.join(own)}), which nobody else starts",
+        "random",
+        hint="give the module with random weights, or a marked function that makes it",
+    )
+
+
 def find_head(network: nn.Module) -> str:
     """Return the dotted name of the linear layer whose output is that of the network.
 
@@ -259,7 +275,7 @@ def find_head(network: nn.Module) -> str:
         InvalidValueError: the network ends in something else.
     """
     if isinstance(network, TracedNetwork):
-        return _require_head(network, network.last_layer)
+        return _require_head(network, program_of(network).last_layer)
     try:
         graph = trace(network)
     except InvalidValueError:  # its code cannot be followed, so its last layer has to tell

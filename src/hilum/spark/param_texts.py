@@ -11,10 +11,12 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from pyspark.ml.param import Param, Params
+from torch import nn
 
 from hilum.errors import InvalidValueError
 from hilum.inputs import TextEncoder, encoder_from_json
 from hilum.optim import (
+    TORCH_LOSSES,
     LayerRule,
     Loss,
     Objective,
@@ -158,6 +160,8 @@ def _loss(value: Any) -> Objective:
 def _one_loss(value: Any) -> Loss:
     if isinstance(value, str):
         value = loss_of(value)
+    elif isinstance(value, nn.Module):
+        raise _not_by_name(value)
     elif not hasattr(value, "elementwise") and callable(value):
         value = own_loss(value)
     if isinstance(value, OutputLosses) or not hasattr(value, "elementwise"):
@@ -167,6 +171,17 @@ def _one_loss(value: Any) -> Loss:
         )
     found: Loss = value
     return found
+
+
+def _not_by_name(module: nn.Module) -> InvalidValueError:
+    name = type(module).__name__
+    known = name in TORCH_LOSSES and type(module).__module__.startswith("torch.")
+    options = " ".join(TORCH_LOSSES[name]) if known else ""
+    hint = f"'torch:{name}'" if known else "a function marked with hilum.optim.loss_function"
+    hint += f", or hilum.optim.TorchLoss with options ({options})" if options else ""
+    return InvalidValueError(
+        f"loss must be given by name and not as a module. Got {module!r}. Hint: {hint}."
+    )
 
 
 def to_weights_text(value: Any) -> str:

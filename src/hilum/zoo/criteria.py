@@ -242,7 +242,7 @@ def class_loss(criterion: Any) -> ModernLoss:
     """The loss of exclusive classes from logits.
 
     Raises:
-        InvalidValueError: the criterion is not of classes.
+        InvalidValueError: the criterion is not of classes, or weighs findings.
     """
     if callable(getattr(criterion, "elementwise", None)):
         found: ModernLoss = criterion
@@ -250,7 +250,15 @@ def class_loss(criterion: Any) -> ModernLoss:
     kind = type(criterion)
     rule = "of classes, such as CrossEntropyCriterion()"
     require(kind in (*_OF_FINDINGS, *_OF_CLASSES), "criterion", rule, kind.__name__)
-    weights = getattr(criterion, "weights", None) if kind in _OF_CLASSES else None
+    weights = getattr(criterion, "weights", None)
+    # One number per finding is not one per class.
+    require(
+        weights is None or kind in _OF_CLASSES,
+        f"weights of {kind.__name__}",
+        "None for classes",
+        weights,
+        hint="CrossEntropyCriterion(weights=[...]) weighs classes",
+    )
     return CrossEntropy(class_weights=None if weights is None else tuple(map(float, weights)))
 
 

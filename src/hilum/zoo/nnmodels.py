@@ -133,8 +133,7 @@ class NNClassifierModel(NNModel):
 
     def _of_rows(self, dataset: DataFrame, rows: RowSpec) -> DataFrame:
         modern = ModernNNClassifierModel(self.bundle)
-        # The names of its classes are the numbers that scripts of 2019 have in their labels.
-        first = float(rows.classes[0])
+        first = _first_class(rows.classes)
         modern._set(probabilityCol=_PROBABILITY, rawPredictionCol="")
         scored = _on_parts(self, modern, dataset, rows)
         column = self.getPredictionCol()
@@ -143,6 +142,23 @@ class NNClassifierModel(NNModel):
             called = (vector_to_array(F.col(_PROBABILITY))[1] > self.threshold).cast("double")
         good = F.col(_HIDDEN["errorCol"]).isNull()
         return scored.withColumn(column, F.when(good, called)).drop(_PROBABILITY)
+
+
+def _first_class(names: tuple[str, ...]) -> float:
+    """Names of classes are the numbers, one after another, that labels of 2019 hold."""
+    try:
+        numbers = [float(name) for name in names]
+    except ValueError:
+        numbers = []
+    first = numbers[0] if numbers else 0.0
+    require(
+        numbers == [first + count for count in range(len(names))],
+        "classes of the model",
+        "numbers that follow each other, as labels of 2019 are",
+        ", ".join(names),
+        hint="hilum.spark.NNClassifierModel predicts classes of any name",
+    )
+    return first
 
 
 def _on_parts(old: NNModel, modern: ModernNNModel, dataset: DataFrame, rows: RowSpec) -> DataFrame:

@@ -15,6 +15,7 @@ from hilum.errors import InvalidValueError, require
 from hilum.findings import FINDINGS
 from hilum.models import architecture
 from hilum.models.recipes import LoadedModel, PixelContract
+from hilum.models.starting import whole_start
 from hilum.optim import LayerRule
 from hilum.preprocessing import Chain
 from hilum.spark.barrier import executor_layout
@@ -165,6 +166,8 @@ def _row_params(
 ) -> dict[str, Any]:
     """Parameters of a network that is trained as it is."""
     params: dict[str, Any] = {"head": "keep", "model": settings.model}
+    if isinstance(settings.model, GraphNet):
+        params["model"] = whole_start(settings.model.loaded, "GraphNet")
     if not is_image(data, features):
         shapes = shapes_of(settings.preprocessing)
         names = part_names(features, len(shapes))

@@ -4,6 +4,7 @@ A table and not `getattr(torch.nn, name)`: what a file can have built is listed 
 """
 
 from collections.abc import Callable, Mapping
+from inspect import signature
 from types import MappingProxyType
 
 from torch import nn
@@ -28,7 +29,7 @@ from hilum.models.graph.functions import (
 )
 from hilum.models.graph.padding import AveragePoolSame, PadSame
 
-__all__ = ["LAYERS"]
+__all__ = ["LAYERS", "argument_names"]
 
 _OF_PYTORCH: tuple[type[nn.Module], ...] = (
     nn.AdaptiveAvgPool2d,
@@ -101,3 +102,10 @@ LAYERS: Mapping[str, Callable[..., nn.Module]] = MappingProxyType(
     {layer.__name__: layer for layer in (*_OF_PYTORCH, *_OURS)}
 )
 """Layers by the name of their class."""
+
+
+def argument_names(layer: Callable[..., nn.Module]) -> tuple[str, ...]:
+    """What a description may build a layer with: no device, type or tensor, which are a run's."""
+    left_out = ("device", "dtype", "args", "kwargs")
+    names = signature(layer).parameters
+    return tuple(name for name in names if name not in left_out and not name.startswith("_"))

@@ -7,7 +7,7 @@ import torch
 from torch import fx, nn
 
 from hilum.errors import HilumError, InvalidValueError, require
-from hilum.models.graph.layers import LAYERS
+from hilum.models.graph.layers import LAYERS, argument_names
 from hilum.models.graph.spec import NetworkSpec, Node
 
 __all__ = ["MAX_PARAMETERS", "GraphNetwork", "is_taken"]
@@ -66,6 +66,7 @@ def _build(node: Node) -> nn.Module:
         f"one of {', '.join(sorted(LAYERS))}",
         node.layer,
     )
+    _require_known(node)
     try:
         return LAYERS[node.layer](**node.options)
     except HilumError:
@@ -76,3 +77,15 @@ def _build(node: Node) -> nn.Module:
             f"options of node {node.name!r} must be those of {node.layer}. "
             f"Got {dict(node.options)}: {error}"
         ) from error
+
+
+def _require_known(node: Node) -> None:
+    """A device, above all, would be filled before the sizes are known to be sane."""
+    known = argument_names(LAYERS[node.layer])
+    extra = sorted(set(node.options) - set(known))
+    require(
+        not extra,
+        f"options of node {node.name!r}",
+        f"those of {node.layer} ({', '.join(known)})",
+        ", ".join(extra),
+    )

@@ -7,7 +7,8 @@ could do it on another machine.
 """
 
 import inspect
-from collections.abc import Mapping
+import operator
+from collections.abc import Callable, Mapping
 from types import MappingProxyType
 from typing import Any
 
@@ -46,7 +47,7 @@ def trace_instance(network: nn.Module) -> TracedNetwork:
     """
     if type(network) in _LAYERS:
         network = nn.Sequential(network)
-    program = _Description(network).program()
+    program = _described(network)
     with global_generator_kept():
         traced = traced_network(program)
     weights, own = network.state_dict(), traced.state_dict()
@@ -57,8 +58,54 @@ def trace_instance(network: nn.Module) -> TracedNetwork:
     return traced.train(network.training)
 
 
+def _described(network: nn.Module) -> Program:
+    """The program of a module, which has to do the same in training and in evaluation."""
+    modes = {module: module.training for module in network.modules()}
+    programs = []
+    try:
+        for mode in (True, False):
+            for module in modes:
+                module.training = mode
+            programs.append(_Description(network).program())
+    finally:
+        for module, mode in modes.items():
+            module.training = mode
+    in_training, in_evaluation = programs
+    if in_training.to_json() != in_evaluation.to_json():
+        raise _refused(network, "it does something else in training than in evaluation")
+    return in_training
+
+
+def _in_place(operation: Callable[[Any, Any], Any]) -> Callable[[fx.Proxy, Any], fx.Proxy]:
+    def noted(self: fx.Proxy, other: Any) -> fx.Proxy:
+        return self.tracer.create_proxy("call_function", operation, (self, other), {})
+
+    return noted
+
+
+_OPERATORS_IN_PLACE = tuple(
+    getattr(operator, name)
+    for name in (
+        *("iadd", "iand", "ifloordiv", "ilshift", "imatmul", "imod", "imul"),
+        *("ior", "ipow", "irshift", "isub", "itruediv", "ixor"),
+    )
+)
+
+
+class _Proxy(fx.Proxy):
+    """Notes `y += 1` as that. torch.fx takes it for `y = y + 1`, and other names of y miss it."""
+
+
+for _operation in _OPERATORS_IN_PLACE:
+    setattr(_Proxy, f"__{_operation.__name__}__", _in_place(_operation))
+
+
 class _Tracer(fx.Tracer):
     """Looks into all but the layers of the table."""
+
+    def proxy(self, node: fx.Node) -> fx.Proxy:
+        """The stand-in for a value."""
+        return _Proxy(node, self)
 
     def is_leaf_module(self, m: nn.Module, module_qualified_name: str) -> bool:
         """Whether it is one; raises where it is neither that nor code that can be followed."""
@@ -93,10 +140,20 @@ class _Description:
             raise _refused(network, f"its code cannot be followed: {_first_line(error)}") from error
         begun = [node for node in self.graph.nodes if node.op == "placeholder"]
         self.inputs = tuple(node.name for node in begun if str(node.target) in required)
+        self._erase_notes()
+
+    def _erase_notes(self) -> None:
+        """Take out assertions, such as those about arguments with a default, and what they read.
+
+        All else stays, for it may change a tensor in place that is read by another name.
+        """
+        only_noted: set[fx.Node] = set()
         for node in reversed(list(self.graph.nodes)):
-            # Notes about the arguments with a default, and what nobody reads.
             is_note = getattr(node.target, "__name__", "") in ("_assert", "_assert_is_none")
-            if is_note or not (node.users or node.op in ("placeholder", "output")):
+            called = node.op in ("call_function", "call_method") and not _may_write(node)
+            looks = node.op == "get_attr" or node.target is getattr
+            if is_note or (not node.users and (looks or (called and node in only_noted))):
+                only_noted.update(node.all_input_nodes)
                 self.graph.erase_node(node)
 
     def program(self) -> Program:
@@ -115,6 +172,11 @@ class _Description:
                     layers.setdefault(path, self._layer(path))
                 elif node.op == "get_attr":
                     tensors.setdefault(path, self._tensor(path))
+        for path in tensors:
+            layer = path.rpartition(".")[0]
+            if layer in layers:
+                why = f"it calls its part {layer!r} and reads {path!r} beside that"
+                raise _refused(self.network, why)
         return Program(
             name=type(self.network).__name__,
             inputs=self.inputs,
@@ -138,6 +200,8 @@ class _Description:
                 raise _refused(self.network, f"it calls the method {target!r} of a tensor")
         else:
             kind, target = "function", _NAMES.get(node.target, "")
+            if target == "getattr" and args[1] != "shape":
+                raise _refused(self.network, f"it reads the attribute {args[1]!r} of a tensor")
             if not target:
                 hint = "; nn.Dropout can be described" if "dropout" in what else ""
                 raise _refused(self.network, f"it calls the function {what!r}{hint}")
@@ -176,6 +240,15 @@ class _Description:
         return OwnTensor(shape=tuple(found.shape), dtype=dtype, learns=learns)
 
 
+def _may_write(node: fx.Node) -> bool:
+    """Whether a function or method may change what it is given; a doubt counts as yes."""
+    if node.target in _OPERATORS_IN_PLACE:
+        return True
+    name = getattr(node.target, "__name__", str(node.target))
+    flagged = any(one is True for one in (*node.args, *node.kwargs.values()))
+    return flagged or (name.endswith("_") and not hasattr(operator, name))
+
+
 def _of_python(value: Any) -> Any:
     """Lists, tuples and dicts of torch.fx and torch as those of Python, nodes as references."""
     if isinstance(value, fx.Node):
@@ -194,6 +267,8 @@ def _of_python(value: Any) -> Any:
 def _check_code(network: nn.Module, module: nn.Module, where: str) -> None:
     if any(getattr(module, hooks, None) for hooks in _HOOKS):
         raise _refused(network, f"{where} has hooks")
+    if "forward" in vars(module):
+        raise _refused(network, f"{where} has a forward that is not of its class")
     code = getattr(type(module).forward, "__code__", None)
     reads_mode = code is not None and "training" in code.co_names
     if reads_mode and type(module) not in _LAYERS:

@@ -9,9 +9,9 @@ from torch import Tensor, nn
 from hilum.errors import InvalidValueError, require
 from hilum.models.graph.network import MAX_PARAMETERS
 from hilum.models.traced.program import Layer, OwnTensor, Program, Reference, dtype_of, references
-from hilum.models.traced.tables import FUNCTIONS, MODULES
+from hilum.models.traced.tables import FUNCTIONS, MODULES, argument_names
 
-__all__ = ["TracedNetwork", "traced_network"]
+__all__ = ["TracedNetwork", "program_of", "traced_network"]
 
 
 class TracedNetwork(nn.Module):
@@ -26,6 +26,9 @@ class TracedNetwork(nn.Module):
 
     def __init__(self, program: Program) -> None:
         super().__init__()
+        # Names that no layer of a user's has.
+        self._hilum_program = program
+        self._hilum_last_uses = _last_uses(program)
         with torch.device("meta"):  # nothing is allocated before the sizes are known to be sane
             layers = [_build(path, layer) for path, layer in program.layers.items()]
             shapes = [torch.empty(one.shape) for one in program.tensors.values()]
@@ -33,57 +36,13 @@ class TracedNetwork(nn.Module):
             size += sum(shape.numel() for shape in shapes)
         require(size <= MAX_PARAMETERS, "parameters", f"at most {MAX_PARAMETERS:,}", f"{size:,}")
         for path, layer in program.layers.items():
-            owner, name = self._owner(path)
+            owner, name = _owner(self, path)
             _require_free(owner, name)
             owner.add_module(name, _build(path, layer))
         for path, tensor in program.tensors.items():
-            owner, name = self._owner(path)
+            owner, name = _owner(self, path)
             _require_free(owner, name)
             _hold(owner, name, tensor)
-        self.program = program
-        self._last_uses = _last_uses(program)
-
-    @property
-    def last_layer(self) -> str:
-        """Path of the layer whose value is the result; "" where the result is something else."""
-        steps = {step.name: step for step in self.program.steps}
-        result = self.program.result
-        last = steps.get(result.name) if isinstance(result, Reference) else None
-        return last.target if last is not None and last.kind == "layer" else ""
-
-    def _run(self, inputs: tuple[Tensor, ...]) -> Any:
-        program = self.program
-        if len(inputs) != len(program.inputs):
-            raise TypeError(
-                f"{program.name} takes {len(program.inputs)} positional arguments "
-                f"({', '.join(program.inputs)}) but {len(inputs)} were given"
-            )
-        values: dict[str, Any] = dict(zip(program.inputs, inputs, strict=True))
-        for at, step in enumerate(program.steps):
-            args, kwargs = _filled(step.args, values), _filled(dict(step.kwargs), values)
-            if step.kind == "layer":
-                values[step.name] = self.get_submodule(step.target)(*args, **kwargs)
-            elif step.kind == "function":
-                values[step.name] = FUNCTIONS[step.target](*args, **kwargs)
-            elif step.kind == "method":
-                values[step.name] = getattr(args[0], step.target)(*args[1:], **kwargs)
-            else:
-                owner, name = self._owner(step.target)
-                values[step.name] = getattr(owner, name)
-            for name in self._last_uses[at]:
-                del values[name]
-        return _filled(program.result, values)
-
-    def _owner(self, path: str) -> tuple[nn.Module, str]:
-        """The module that holds what lies at a path, made where there is none, and its name."""
-        *parents, name = path.split(".")
-        owner: nn.Module = self
-        for parent in parents:
-            if parent not in owner._modules:
-                _require_free(owner, parent)
-                owner.add_module(parent, nn.Module())
-            owner = owner.get_submodule(parent)
-        return owner, name
 
 
 class _OfInputs(TracedNetwork):
@@ -91,7 +50,7 @@ class _OfInputs(TracedNetwork):
 
     def forward(self, *inputs: Tensor) -> Any:
         """Compute what the network the program was made of computes."""
-        return self._run(inputs)
+        return _run(self, inputs)
 
 
 class _OfOneInput(TracedNetwork):
@@ -99,7 +58,7 @@ class _OfOneInput(TracedNetwork):
 
     def forward(self, value: Tensor) -> Any:
         """Compute what the network the program was made of computes."""
-        return self._run((value,))
+        return _run(self, (value,))
 
 
 def traced_network(program: Program) -> TracedNetwork:
@@ -107,13 +66,58 @@ def traced_network(program: Program) -> TracedNetwork:
     return _OfOneInput(program) if len(program.inputs) == 1 else _OfInputs(program)
 
 
+def program_of(network: TracedNetwork) -> Program:
+    """What a network was built from."""
+    return network._hilum_program
+
+
+def _run(network: TracedNetwork, inputs: tuple[Tensor, ...]) -> Any:
+    program, last_uses = network._hilum_program, network._hilum_last_uses
+    if len(inputs) != len(program.inputs):
+        raise TypeError(
+            f"{program.name} takes {len(program.inputs)} positional arguments "
+            f"({', '.join(program.inputs)}) but {len(inputs)} were given"
+        )
+    values: dict[str, Any] = dict(zip(program.inputs, inputs, strict=True))
+    for at, step in enumerate(program.steps):
+        args, kwargs = _filled(step.args, values), _filled(dict(step.kwargs), values)
+        if step.kind == "layer":
+            values[step.name] = network.get_submodule(step.target)(*args, **kwargs)
+        elif step.kind == "function":
+            values[step.name] = FUNCTIONS[step.target](*args, **kwargs)
+        elif step.kind == "method":
+            values[step.name] = getattr(args[0], step.target)(*args[1:], **kwargs)
+        else:
+            owner, name = _owner(network, step.target)
+            values[step.name] = getattr(owner, name)
+        for name in last_uses[at]:
+            del values[name]
+    return _filled(program.result, values)
+
+
+def _owner(network: nn.Module, path: str) -> tuple[nn.Module, str]:
+    """The module that holds what lies at a path, made where there is none, and its name."""
+    *parents, name = path.split(".")
+    owner = network
+    for parent in parents:
+        if parent not in owner._modules:
+            _require_free(owner, parent)
+            owner.add_module(parent, nn.Module())
+        owner = owner.get_submodule(parent)
+    return owner, name
+
+
 def _require_free(owner: nn.Module, name: str) -> None:
     require(not hasattr(owner, name), "path of a layer", "no attribute of every module", name)
 
 
 def _build(path: str, layer: Layer) -> nn.Module:
+    kind = MODULES[layer.kind]
+    # A device, above all, would be filled before the sizes are known to be sane.
+    extra = sorted(set(layer.options) - set(argument_names(kind)))
+    require(not extra, f"options of layer {path!r}", f"those of {layer.kind}", ", ".join(extra))
     try:
-        return MODULES[layer.kind](**layer.options)
+        return kind(**layer.options)
     except Exception as error:  # what a layer raises for options is up to PyTorch
         raise InvalidValueError(
             f"options of layer {path!r} must be those of {layer.kind}. "

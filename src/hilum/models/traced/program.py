@@ -87,6 +87,13 @@ class Program:
             plain = all(part and not part.startswith("__") for part in path.split("."))
             require(plain, "path of a layer", "names with dots between", path)
 
+    @property
+    def last_layer(self) -> str:
+        """Path of the layer whose value is the result; "" where the result is something else."""
+        steps = {step.name: step for step in self.steps}
+        last = steps.get(self.result.name) if isinstance(self.result, Reference) else None
+        return last.target if last is not None and last.kind == "layer" else ""
+
     def to_json(self) -> dict[str, Any]:
         """Plain data."""
         return {
@@ -141,7 +148,7 @@ def encoded(value: Any) -> Any:
     """A plain value or `Reference`, tuples and slices of them, as JSON.
 
     Raises:
-        InvalidValueError: it is something else.
+        InvalidValueError: it is something else, or the key of a dict is no text.
     """
     if value is None or isinstance(value, bool | int | str):
         return value
@@ -155,11 +162,17 @@ def encoded(value: Any) -> Any:
     raise InvalidValueError(f"a value must be plain. Got {type(value).__name__}.")
 
 
+def _word(key: Any) -> str:
+    if not isinstance(key, str):
+        raise InvalidValueError(f"a key must be a text. Got {key!r}.")
+    return key
+
+
 _WRITERS: Mapping[type, Callable[[Any], Any]] = {
     float: lambda number: {"float": str(number)},
     Reference: lambda value: {"value": value.name},
     tuple: lambda items: {"tuple": [encoded(one) for one in items]},
-    dict: lambda items: {"dict": [[str(key), encoded(one)] for key, one in items.items()]},
+    dict: lambda items: {"dict": [[_word(key), encoded(one)] for key, one in items.items()]},
     slice: lambda cut: {"slice": [encoded(one) for one in (cut.start, cut.stop, cut.step)]},
     torch.dtype: lambda dtype: {"dtype": str(dtype).removeprefix("torch.")},
     EllipsisType: lambda _: {"ellipsis": True},

@@ -14,8 +14,9 @@ from torch import nn
 from torch.nn import functional
 
 from hilum.models.graph.layers import LAYERS
+from hilum.models.graph.layers import argument_names as names_in_signature
 
-__all__ = ["FUNCTIONS", "METHODS", "MODULES", "options_of"]
+__all__ = ["FUNCTIONS", "METHODS", "MODULES", "argument_names", "options_of"]
 
 _MORE_LAYERS: tuple[type[nn.Module], ...] = (
     nn.AdaptiveAvgPool1d,
@@ -75,7 +76,8 @@ _OF_FUNCTIONAL = (
     "tanh"
 )
 _OF_OPERATOR = (
-    "add floordiv getitem iadd imul isub itruediv matmul mul neg pow sub truediv eq ge gt le lt ne"
+    "add floordiv getitem iadd ifloordiv imatmul imul ipow isub itruediv matmul mul neg pow sub "
+    "truediv eq ge gt le lt ne"
 )
 _METHODS = (
     "abs add amax amin bmm chunk clamp contiguous cumsum div exp expand expand_as flatten float "
@@ -119,10 +121,8 @@ _OF_CLASS: Mapping[type[nn.Module], tuple[str, ...]] = {
 
 def options_of(layer: nn.Module) -> dict[str, Any]:
     """The arguments a layer of `MODULES` was made with, as far as its attributes tell."""
-    kind = type(layer)
-    names = _OF_CLASS.get(kind) or _arguments(kind)
     found = {}
-    for name in names:
+    for name in argument_names(type(layer)):
         if not hasattr(layer, name):
             continue
         value = getattr(layer, name)
@@ -132,9 +132,6 @@ def options_of(layer: nn.Module) -> dict[str, Any]:
     return found
 
 
-def _arguments(kind: type[nn.Module]) -> list[str]:
-    from inspect import signature
-
-    left_out = ("self", "device", "dtype", "args", "kwargs")
-    names = signature(kind.__init__).parameters
-    return [name for name in names if name not in left_out and not name.startswith("_")]
+def argument_names(kind: type[nn.Module]) -> tuple[str, ...]:
+    """What a program may build a layer of `MODULES` with."""
+    return _OF_CLASS.get(kind) or names_in_signature(kind)
