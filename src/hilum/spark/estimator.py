@@ -28,6 +28,7 @@ from hilum.optim import (
 )
 from hilum.preprocessing import Chain, radiograph_chain
 from hilum.spark.cache import CacheColumns
+from hilum.spark.driver_networks import one_at_a_time
 from hilum.spark.fitting import FittedRun, fit_run, fresh_run_directory
 from hilum.spark.model import NNModel
 from hilum.spark.model_param import design_for_rows, pixels_for
@@ -36,7 +37,7 @@ from hilum.spark.param_values import check_values, settings_of
 from hilum.spark.params import TrainParams
 from hilum.spark.persistence import NNEstimatorReader, NNEstimatorWriter
 from hilum.spark.row_columns import RowColumns, kind_of
-from hilum.spark.row_plan import RowWishes, plan_rows
+from hilum.spark.row_plan import RowPlan, RowWishes, plan_rows
 from hilum.spark.settings import FitSettings
 from hilum.training import Every
 
@@ -213,11 +214,9 @@ class NNEstimator(Estimator[NNModel], TrainParams, MLReadable["NNEstimator"], ML
         )
         plan = plan_rows(dataset, columns, wishes)
         settings = settings_of({**value, "head": head}, given, Chain(()), plan.spec)
-        draft = settings.draft
-        network = create_model(draft.blueprint, draft.num_outputs, dropout=draft.dropout)
-        settings = replace(settings, draft=replace(draft, rows=plan.tried(network, draft.loss)))
-        return fit_run(dataset, columns, _with_fresh_run(settings))
+        return fit_run(dataset, columns, _with_fresh_run(_tried(settings, plan)))
 
+    @one_at_a_time
     def _image_chain(self, dataset: DataFrame, columns: RowColumns, head: str) -> Chain | None:
         kinds = [kind_of(dataset, name, "featuresCol") for name in columns.features]
         given = self.getPreprocessing()
@@ -274,6 +273,14 @@ class NNEstimator(Estimator[NNModel], TrainParams, MLReadable["NNEstimator"], ML
         }
         check_values(value)
         return value, {param.name for param in self.params if self.isSet(param)}
+
+
+@one_at_a_time
+def _tried(settings: FitSettings, plan: RowPlan) -> FitSettings:
+    """The settings with what the network gives for one real row."""
+    draft = settings.draft
+    network = create_model(draft.blueprint, draft.num_outputs, dropout=draft.dropout)
+    return replace(settings, draft=replace(draft, rows=plan.tried(network, draft.loss)))
 
 
 def _with_fresh_run(settings: FitSettings) -> FitSettings:
