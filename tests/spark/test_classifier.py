@@ -134,8 +134,9 @@ def test_evaluators_of_spark_read_the_output_without_the_bad_row(pipeline, table
     assert accuracy == pytest.approx(accuracy_score(truth, probabilities.argmax(1)))
     loss = MulticlassClassificationEvaluator(metricName="logLoss").evaluate(scored)
     assert loss == pytest.approx(log_loss(truth, probabilities), abs=5e-3)
+    ending = model.setHandleInvalid("error").transform(pipeline.stages[0].transform(table))
     with pytest.raises(Exception, match="handleInvalid"):
-        model.setHandleInvalid("error").transform(pipeline.stages[0].transform(table)).collect()
+        ending.select("probability").collect()
 
 
 @pytest.mark.parametrize("thresholds", [[0.2, 0.5, 0.9], [0.5, 0.0, 0.5], [0.3, 0.3, 0.3]])
