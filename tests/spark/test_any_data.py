@@ -115,7 +115,7 @@ def test_several_arguments_and_outputs_of_a_module_have_a_column_and_a_loss_each
     assert row.prediction.pair == pytest.approx(two[0].tolist(), rel=1e-5)
 
 
-def test_sizes_that_do_not_fit_are_said_with_both_shapes_before_any_job(table, tmp_path):
+def test_sizes_that_do_not_fit_are_said_with_both_shapes_before_training(table, tmp_path):
     data, _, _ = table
     started = time.perf_counter()
     with pytest.raises(InvalidValueError, match=r"'features' float32 \(N, 3\).*\(N, \.\.\., 5\)"):

@@ -190,22 +190,7 @@ class NNEstimator(Estimator[NNModel], TrainParams, MLReadable["NNEstimator"], ML
         Args:
             classes: names of the classes whose numbers the label column holds, if it holds any.
         """
-        columns = RowColumns(
-            features=self.feature_columns(),
-            labels=self.label_columns(),
-            split=self.getOrDefault(self.splitCol) or None,
-            weight=self.weight_column(),
-        )
-        for name, column in (("splitCol", columns.split), ("weightCol", columns.weight)):
-            known = column is None or column in dataset.columns
-            require(known, name, f"one of {', '.join(dataset.columns)}", column)
-        value, given = self._values()
-        require(
-            "valid_mean_auroc" not in (value["bestMetric"], value["watchedMetric"]),
-            "bestMetric and watchedMetric",
-            "a loss, as such outputs have no AUC",
-            "valid_mean_auroc",
-        )
+        columns, value, given = self._checked_rows(dataset)
         wishes = RowWishes(
             chain=self._image_chain(dataset, columns, head),
             shapes=shapes_of(self.getOrDefault(self.inputShapes)),
@@ -215,6 +200,28 @@ class NNEstimator(Estimator[NNModel], TrainParams, MLReadable["NNEstimator"], ML
         plan = plan_rows(dataset, columns, wishes)
         settings = settings_of({**value, "head": head}, given, Chain(()), plan.spec)
         return fit_run(dataset, columns, _with_fresh_run(_tried(settings, plan)))
+
+    def _checked_rows(self, dataset: DataFrame) -> tuple[RowColumns, dict[str, Any], set[str]]:
+        """Columns and values of a fit on rows, as far as they can be checked without a job."""
+        columns = RowColumns(
+            features=self.feature_columns(),
+            labels=self.label_columns(),
+            split=self.getOrDefault(self.splitCol) or None,
+            weight=self.weight_column(),
+        )
+        for name, column in (("splitCol", columns.split), ("weightCol", columns.weight)):
+            known = column is None or column in dataset.columns
+            require(known, name, f"one of {', '.join(dataset.columns)}", column)
+        for column in columns.features:
+            kind_of(dataset, column, "featuresCol")
+        value, given = self._values()
+        require(
+            "valid_mean_auroc" not in (value["bestMetric"], value["watchedMetric"]),
+            "bestMetric and watchedMetric",
+            "a loss, as such outputs have no AUC",
+            "valid_mean_auroc",
+        )
+        return columns, value, given
 
     @one_at_a_time
     def _image_chain(self, dataset: DataFrame, columns: RowColumns, head: str) -> Chain | None:
