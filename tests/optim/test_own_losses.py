@@ -79,6 +79,7 @@ def test_losses_of_several_outputs_find_their_columns():
     ordered = both.in_order_of(("a", "b"))
     assert (ordered.losses, ordered.weights) == ((l1, mse), (0.5, 2.0))
     assert OutputLosses(losses=(mse, l1)).in_order_of(("a", "b")).weights == (1.0, 1.0)
+    assert OutputLosses(losses=(mse,), weights=(3.0,)).weights == (1.0,), "nothing to weigh against"
     for wrong in (both, OutputLosses(losses=(mse,))):
         with pytest.raises(InvalidValueError, match=r"one per label column \(a, c\)"):
             wrong.in_order_of(("a", "c"))

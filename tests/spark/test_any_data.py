@@ -15,7 +15,7 @@ from hilum.inputs import WordEncoder
 from hilum.models import factory
 from hilum.preprocessing import Chain, ChannelNormalize, Resize
 from hilum.spark import NNEstimator, NNModel
-from row_nets import TwoArguments, image_number_text, line, narrow, worst
+from row_nets import TwoArguments, image_number_text, line, narrow, watched, worst
 
 pytestmark = pytest.mark.spark
 
@@ -115,13 +115,15 @@ def test_several_arguments_and_outputs_of_a_module_have_a_column_and_a_loss_each
     assert row.prediction.pair == pytest.approx(two[0].tolist(), rel=1e-5)
 
 
-def test_sizes_that_do_not_fit_are_said_with_both_shapes_before_any_job(table, tmp_path):
+def test_sizes_that_do_not_fit_are_said_with_both_shapes_before_training(table, tmp_path):
     data, _, _ = table
     started = time.perf_counter()
     with pytest.raises(InvalidValueError, match=r"'features' float32 \(N, 3\).*\(N, \.\.\., 5\)"):
         estimator(model=factory(line, features=5), runDir=str(tmp_path / "run")).fit(data)
     with pytest.raises(InvalidValueError, match=r"\(N, 4\) from the network and \(N\,?\)"):
-        estimator(model=factory(line, outputs=4), runDir=str(tmp_path / "run")).fit(data)
+        estimator(model=factory(watched, outputs=4), runDir=str(tmp_path / "run")).fit(data)
+    assert row_nets.WAITED
+    assert all(row_nets.WAITED), "networks of parallel fits would trip over each other"
     assert time.perf_counter() - started < 10
     assert not (tmp_path / "run").exists()
     with pytest.raises(InvalidValueError, match=r"loss must be one per label column \(y\)"):
@@ -142,7 +144,8 @@ def test_an_image_a_number_and_a_text_go_in_together(spark, table, tmp_path):
     encoder = WordEncoder.fit((row[2] for row in rows if row[2]), length=3)
     columns = {"model": factory(image_number_text), "featuresCols": ["image", "age", "text"]}
     with pytest.raises(InvalidValueError, match="encoders must be one for the text column text"):
-        estimator(**columns).fit(data)
+        estimator(**{**columns, "model": factory(watched)}).fit(data)
+    assert all(row_nets.WAITED)
     chain = Chain((Resize(8, 8), ChannelNormalize((0.5,), (0.25,))))
     model = estimator(
         **columns,

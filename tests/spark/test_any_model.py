@@ -3,6 +3,7 @@
 import json
 from dataclasses import replace
 from pathlib import Path
+from typing import ClassVar
 
 import numpy as np
 import pytest
@@ -14,11 +15,13 @@ from hilum.errors import InvalidValueError, MissingDependencyError
 from hilum.explain import Explainer
 from hilum.inference import ModelBundle, Predictor, load_bundle, save_bundle
 from hilum.models import FactoryRecipe, TransferStart, factory
-from hilum.models.starting import build_start, start_of
+from hilum.models.recipes import GraphRecipe
+from hilum.models.starting import build_start, start_of, whole_start
 from hilum.preprocessing import ChannelNormalize
 from hilum.spark import NNEstimator, NNModel
 from hilum.spark.fitting import resume_run
 from hilum.spark.shipping import ship_bundle, shipped_bundle
+from row_nets import others_wait
 from warm_command import run_hilum
 
 pytestmark = pytest.mark.spark
@@ -123,6 +126,24 @@ def test_what_a_start_says_of_its_head_counts_unless_the_estimator_says_otherwis
     assert (told.dropout, told.optimizer.head_weight_decay) == (0.1, 0.2)
     plain = NNEstimator(model=loaded()).settings().draft
     assert (plain.dropout, plain.optimizer.head_weight_decay) == (0.2, 0.01)
+
+
+class Watched(GraphRecipe):
+    """Notes whether other threads wait while its network is built."""
+
+    waited: ClassVar[list[bool]] = []
+
+    def build(self):
+        self.waited.append(others_wait())
+        return super().build()
+
+
+def test_parallel_fits_build_their_networks_one_at_a_time(spark):
+    start = whole_start(loaded(), "net")
+    design = replace(start.architecture, recipe=Watched(spec()))
+    NNEstimator(model=replace(start, architecture=design)).settings()
+    assert Watched.waited
+    assert all(Watched.waited)
 
 
 @pytest.mark.parametrize(

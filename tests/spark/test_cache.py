@@ -178,9 +178,10 @@ def test_label_arrays_of_different_lengths_are_refused(table, caches):
 
 
 def test_frames_that_are_not_files_are_cached_by_their_pixels(table, caches):
-    data = table().select("image", "labels", "split")
+    image = F.col("image").dropFields("origin").alias("image")
+    data = table().select(image, "labels", "split")
     first = build(data, caches)
-    assert len(open_cache(first)) == 6
+    assert len(set(open_cache(first).keys)) == 6
     assert build(data, caches) == first
 
 

@@ -134,8 +134,9 @@ def test_evaluators_of_spark_read_the_output_without_the_bad_row(pipeline, table
     assert accuracy == pytest.approx(accuracy_score(truth, probabilities.argmax(1)))
     loss = MulticlassClassificationEvaluator(metricName="logLoss").evaluate(scored)
     assert loss == pytest.approx(log_loss(truth, probabilities), abs=5e-3)
+    ending = model.setHandleInvalid("error").transform(pipeline.stages[0].transform(table))
     with pytest.raises(Exception, match="handleInvalid"):
-        model.setHandleInvalid("error").transform(pipeline.stages[0].transform(table)).collect()
+        ending.select("probability").collect()
 
 
 @pytest.mark.parametrize("thresholds", [[0.2, 0.5, 0.9], [0.5, 0.0, 0.5], [0.3, 0.3, 0.3]])
@@ -254,14 +255,22 @@ def test_classes_come_from_values_of_any_type(spark):
         class_labels(data.filter("flag"), "day", "split")
 
 
-def test_a_network_of_another_number_of_outputs_is_refused_before_any_job(table, tmp_path):
+def test_what_does_not_fit_is_refused_before_training(table, tmp_path):
     run = tmp_path / "run"
     with pytest.raises(InvalidValueError, match=r"\(N, 3\), a logit per class.*\(N, 5\)"):
         classifier(
             model=factory(line, features=2, outputs=5), labelCol="kind", runDir=str(run)
         ).fit(table)
     assert not run.exists()
-    with pytest.raises(InvalidValueError, match="findings must be left alone"):
-        classifier(findings=["a"], labelCol="kind").fit(table)
+    costly = table.withColumn("kind", F.raise_error(F.lit("a job ran")).cast("string"))
+    for name, value, said in [
+        ("findings", ["a"], "left alone"),
+        ("splitCol", "none", "one of features, kind"),
+        ("featuresCol", "none", "one of features, kind"),
+        ("bestMetric", "valid_mean_auroc", "a loss"),
+        ("schedule", "sawtooth", ""),
+    ]:
+        with pytest.raises(InvalidValueError, match=f"{name}.* must be .*{said}"):
+            classifier(**{"labelCol": "kind", name: value}).fit(costly)
     with pytest.raises(TypeError, match="epochs"):
         NNClassifier(epochs=3)

@@ -94,6 +94,7 @@ def test_a_value_that_breaks_its_rule_is_refused_at_once_and_changes_nothing(nam
         lambda: stage._set(maxSteps=3, **{name: value}),
         lambda: getattr(stage, accessor("set", stage.getParam(name)))(value),
         lambda: stage.copy({stage.getParam(name): value}),
+        lambda: stage.set(stage.getParam(name), value),
         lambda: NNEstimator().setParams(**{name: value}) if hasattr(stage, name) else None,
     ):
         with pytest.raises((InvalidValueError, TypeError), match=name):
@@ -104,14 +105,24 @@ def test_a_value_that_breaks_its_rule_is_refused_at_once_and_changes_nothing(nam
 @pytest.mark.parametrize("case", [n for n in STAGES if n.startswith("NN")], indirect=True)
 def test_output_columns_are_called_after_the_predictions(case):
     stage = case[0]
-    names = ("errorCol", "predictedFindingsCol", "oodScoreCol")
-    usual = tuple(map(values(stage).get, names))
-    assert usual == ("prediction_error", "predicted_findings", "ood_score")
-    stage.setErrorCol("why").setPredictionCol("second")
-    assert tuple(map(values(stage).get, names)) == ("why", "second_findings", "second_ood_score")
+    usual = {
+        "errorCol": "prediction_error",
+        "predictedFindingsCol": "predicted_findings",
+        "oodScoreCol": "ood_score",
+    }
+    beside = {"predictedFindingsCol": "second_findings", "oodScoreCol": "second_ood_score"}
+    if isinstance(stage, NNClassifier | NNClassifierModel):
+        usual |= {"probabilityCol": "probability", "rawPredictionCol": "rawPrediction"}
+        beside |= {"probabilityCol": "second_probability", "rawPredictionCol": "second_raw"}
+    assert usual.items() <= values(stage).items()
+    copied = values(stage.copy({stage.predictionCol: "second"}))
+    assert beside.items() <= copied.items()
+    assert copied["errorCol"] == "second_error"
+    stage.setErrorCol("why").set(stage.predictionCol, "second")
+    assert (beside | {"errorCol": "why"}).items() <= values(stage).items()
     assert values(stage.copy()) == values(stage)
     stage.setPredictionCol("prediction").clear(stage.errorCol)
-    assert tuple(map(values(stage).get, names)) == usual
+    assert usual.items() <= values(stage).items()
 
 
 def test_every_fit_gets_a_run_directory_of_its_own_where_it_is_asked_for():

@@ -5,14 +5,16 @@
 
 import gzip
 from operator import itemgetter
+from types import SimpleNamespace
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from pyspark.errors import PySparkException
 from pyspark.sql import functions as F
 
 from hilum.errors import InvalidValueError
-from hilum.spark import read_radiographs
+from hilum.spark import read_radiographs, tables
 from hilum.spark.images import MAX_PIXELS, radiograph_rows
 from hilum.spark.without_connector import (
     connector_needed,
@@ -76,6 +78,25 @@ def test_tables_are_those_of_spark(spark, tmp_path):
     assert [row["value"] for row in lines] == ["a.png", "b.png"]
     with pytest.raises(InvalidValueError, match="none"):
         read_with_storage(spark, f"local://{tmp_path}/none", "csv")
+
+
+class LazyReader:
+    """The reader of Spark Connect, which finds out in the schema what Spark cannot read."""
+
+    def text(self, path):
+        return self
+
+    @property
+    def schema(self):
+        raise PySparkException("No FileSystem for scheme s3")
+
+
+def test_lines_are_fetched_where_spark_connect_has_no_connector(monkeypatch):
+    monkeypatch.setattr(tables, "read_with_storage", lambda *read: read[1:])
+    session = SimpleNamespace(read=LazyReader())
+    assert tables.read_lines(session, "s3://bucket/a.txt") == ("s3://bucket/a.txt", "text")
+    with pytest.raises(PySparkException, match="No FileSystem"):
+        tables.read_lines(session, "gs://bucket/a.txt")
 
 
 def test_what_only_spark_can_read_is_said_in_a_sentence(spark):

@@ -1,5 +1,7 @@
 """Tiny networks on rows that are no images."""
 
+from threading import Thread
+
 import torch
 from torch import nn
 
@@ -11,6 +13,27 @@ from hilum.optim import loss_function
 def line(features: int = 3, outputs: int = 1) -> nn.Module:
     """Linear regression."""
     return nn.Linear(features, outputs)
+
+
+def others_wait() -> bool:
+    """Whether other threads must wait now for their turn with networks on the driver."""
+    from hilum.spark.driver_networks import one_at_a_time  # without Spark, nobody has to
+
+    other = Thread(target=one_at_a_time(lambda: None), daemon=True)
+    other.start()
+    other.join(0.05)
+    return other.is_alive()
+
+
+WAITED: list[bool] = []
+"""Of every `watched` network, whether others had to wait while it was built."""
+
+
+@network_factory
+def watched(outputs: int = 1) -> nn.Module:
+    """Linear regression of three features."""
+    WAITED.append(others_wait())
+    return nn.Linear(3, outputs)
 
 
 @loss_function

@@ -16,7 +16,7 @@ class OutputLosses:
 
     Attributes:
         losses: of the outputs, in order.
-        weights: likewise; empty is 1 for each.
+        weights: likewise; empty is 1 for each, and one loss alone has weight 1.
         columns: the label columns they belong to; empty is the order of the outputs.
     """
 
@@ -34,6 +34,8 @@ class OutputLosses:
         require(fits, "weights of the losses", f"{count} positive numbers", self.weights)
         named = len(self.columns) in (0, count) and len(set(self.columns)) == len(self.columns)
         require(named, "columns of the losses", f"{count} names", self.columns)
+        if count == 1:  # a factor is what the learning rate is for, and losses stay comparable
+            object.__setattr__(self, "weights", (1.0,))
 
     def in_order_of(self, columns: tuple[str, ...]) -> "OutputLosses":
         """The same with the outputs in this order.

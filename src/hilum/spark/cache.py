@@ -1,5 +1,6 @@
 """The pixel cache of radiographs: the deterministic part of the preprocessing, run once."""
 
+import hashlib
 import logging
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
@@ -136,15 +137,21 @@ def _is_current(opened: ImageCache, content: ImageContent, data: DataFrame) -> b
         image = row["image"].asDict() if row["image"] is not None else None
         if image is None:
             continue
-        position = positions.get(image["origin"])
+        name = _name(image)
+        position = positions.get(name)
         if position is None:
             return False
         cached = opened.gather(np.array([position]))[0]
         fresh = _prefixed(image, content.prefix)
         if fresh.shape != cached.shape or not np.array_equal(fresh, cached):
-            logger.warning("state=stale image=%s", image["origin"])
+            logger.warning("state=stale image=%s", name)
             return False
     return True
+
+
+def _name(image: dict[str, Any]) -> str:
+    """The origin, or a digest of the pixels of an image that has none: the same in every run."""
+    return image.get("origin") or hashlib.sha256(image["data"] or b"").hexdigest()
 
 
 def _prefixed(image: dict[str, Any], prefix: Chain) -> npt.NDArray[np.uint8]:
@@ -170,7 +177,7 @@ def _write_shards(
                 if "weight" in record and not is_weight(record["weight"]):
                     raise RejectedImageError("bad_weight")
                 images.append(_prefixed(image, prefix))
-                rows.append({**row, "key": image["origin"]})
+                rows.append({**row, "key": _name(image)})
             except RejectedImageError as rejection:
                 yield index_batch([{**row, "reason": rejection.reason}])
             if images and (

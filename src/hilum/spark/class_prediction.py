@@ -60,9 +60,8 @@ class ClassPredictor:
         (output,) = self.predictor.predict(prepared)
         raw = _raw(output.astype(np.float64).reshape(len(prepared), -1))
         finite: npt.NDArray[np.bool_] = np.asarray(np.isfinite(raw).all(axis=1))
-        probabilities = _softmax(np.where(finite[:, None], raw, 0.0))
-        if output[0].size == 1:  # whose two logits are z and -z, and not z and 0
-            probabilities = _softmax(np.where(finite[:, None], raw, 0.0) / 2)
+        scale = 0.5 if output[0].size == 1 else 1.0  # one logit z is learnt as (0, z), not (-z, z)
+        probabilities = _softmax(scale * np.where(finite[:, None], raw, 0.0))
         return [
             {RAW: logits, PROBABILITY: row} if good else RowError("not_finite")
             for logits, row, good in zip(raw, probabilities, finite, strict=True)

@@ -58,6 +58,7 @@ class NNClassifier(NNEstimator, ClassifierParams):
         for name, hint in _OF_FINDINGS.items():
             value = self.getOrDefault(name)
             require(not self.isSet(name), name, "left alone by a classifier", value, hint=hint)
+        self._checked_rows(dataset)  # for the classes cost a job
         label = self.getLabelCol()
         classes = class_labels(dataset, label, self.getOrDefault(self.splitCol) or None)
         if self.isDefined(self.thresholds):

@@ -80,16 +80,16 @@ class NNClassifierModel(NNModel, ClassifierParams):
         name = ship_bundle(dataset.sparkSession, self.bundle)
         source = ShippedClassModel(name, self.getPredictBatchSize())
         together = predict_rows(dataset, self.feature_columns(), rows, source)
-        if invalid == "skip":
-            together = together.filter(F.col(f"{TOGETHER}.{ERROR}").isNull())
         probabilities, error = F.col(f"{TOGETHER}.{PROBABILITY}"), F.col(f"{TOGETHER}.{ERROR}")
+        if invalid == "skip":
+            together = together.filter(error.isNull())
+        if invalid == "error":  # as a filter: Spark leaves out a column that nobody reads
+            together = together.filter(F.when(error.isNull(), True).otherwise(_ending(error)))
         prediction = predicted_class(probabilities, thresholds)
         names = rows.classes
         if invalid == "keep":
             prediction = F.coalesce(prediction, F.lit(float(len(names))))
             names = (*names, NO_PREDICTION)
-        if invalid == "error":
-            prediction = F.when(error.isNull(), prediction).otherwise(_ending(error))
         made = {
             RAW: _vector(F.col(f"{TOGETHER}.{RAW}")),
             PROBABILITY: _vector(probabilities),
@@ -122,4 +122,4 @@ def _vector(numbers: Column) -> Column:
 def _ending(error: Column) -> Column:
     text = F.concat(F.lit("a row must be usable where handleInvalid is 'error'. Got "), error)
     hint = F.lit(". Hint: handleInvalid='keep' keeps it with nulls, 'skip' leaves it out.")
-    return F.raise_error(F.concat(text, hint)).cast("double")
+    return F.raise_error(F.concat(text, hint)).cast("boolean")

@@ -28,6 +28,7 @@ from hilum.optim import (
 )
 from hilum.preprocessing import Chain, radiograph_chain
 from hilum.spark.cache import CacheColumns
+from hilum.spark.driver_networks import one_at_a_time
 from hilum.spark.fitting import FittedRun, fit_run, fresh_run_directory
 from hilum.spark.model import NNModel
 from hilum.spark.model_param import design_for_rows, pixels_for
@@ -36,7 +37,7 @@ from hilum.spark.param_values import check_values, settings_of
 from hilum.spark.params import TrainParams
 from hilum.spark.persistence import NNEstimatorReader, NNEstimatorWriter
 from hilum.spark.row_columns import RowColumns, kind_of
-from hilum.spark.row_plan import RowWishes, plan_rows
+from hilum.spark.row_plan import RowPlan, RowWishes, plan_rows
 from hilum.spark.settings import FitSettings
 from hilum.training import Every
 
@@ -189,6 +190,19 @@ class NNEstimator(Estimator[NNModel], TrainParams, MLReadable["NNEstimator"], ML
         Args:
             classes: names of the classes whose numbers the label column holds, if it holds any.
         """
+        columns, value, given = self._checked_rows(dataset)
+        wishes = RowWishes(
+            chain=self._image_chain(dataset, columns, head),
+            shapes=shapes_of(self.getOrDefault(self.inputShapes)),
+            encoders=encoders_of(self.getOrDefault(self.encoders)),
+            classes=classes,
+        )
+        plan = plan_rows(dataset, columns, wishes)
+        settings = settings_of({**value, "head": head}, given, Chain(()), plan.spec)
+        return fit_run(dataset, columns, _with_fresh_run(_tried(settings, plan)))
+
+    def _checked_rows(self, dataset: DataFrame) -> tuple[RowColumns, dict[str, Any], set[str]]:
+        """Columns and values of a fit on rows, as far as they can be checked without a job."""
         columns = RowColumns(
             features=self.feature_columns(),
             labels=self.label_columns(),
@@ -198,6 +212,8 @@ class NNEstimator(Estimator[NNModel], TrainParams, MLReadable["NNEstimator"], ML
         for name, column in (("splitCol", columns.split), ("weightCol", columns.weight)):
             known = column is None or column in dataset.columns
             require(known, name, f"one of {', '.join(dataset.columns)}", column)
+        for column in columns.features:
+            kind_of(dataset, column, "featuresCol")
         value, given = self._values()
         require(
             "valid_mean_auroc" not in (value["bestMetric"], value["watchedMetric"]),
@@ -205,19 +221,9 @@ class NNEstimator(Estimator[NNModel], TrainParams, MLReadable["NNEstimator"], ML
             "a loss, as such outputs have no AUC",
             "valid_mean_auroc",
         )
-        wishes = RowWishes(
-            chain=self._image_chain(dataset, columns, head),
-            shapes=shapes_of(self.getOrDefault(self.inputShapes)),
-            encoders=encoders_of(self.getOrDefault(self.encoders)),
-            classes=classes,
-        )
-        plan = plan_rows(dataset, columns, wishes)
-        settings = settings_of({**value, "head": head}, given, Chain(()), plan.spec)
-        draft = settings.draft
-        network = create_model(draft.blueprint, draft.num_outputs, dropout=draft.dropout)
-        settings = replace(settings, draft=replace(draft, rows=plan.tried(network, draft.loss)))
-        return fit_run(dataset, columns, _with_fresh_run(settings))
+        return columns, value, given
 
+    @one_at_a_time
     def _image_chain(self, dataset: DataFrame, columns: RowColumns, head: str) -> Chain | None:
         kinds = [kind_of(dataset, name, "featuresCol") for name in columns.features]
         given = self.getPreprocessing()
@@ -274,6 +280,14 @@ class NNEstimator(Estimator[NNModel], TrainParams, MLReadable["NNEstimator"], ML
         }
         check_values(value)
         return value, {param.name for param in self.params if self.isSet(param)}
+
+
+@one_at_a_time
+def _tried(settings: FitSettings, plan: RowPlan) -> FitSettings:
+    """The settings with what the network gives for one real row."""
+    draft = settings.draft
+    network = create_model(draft.blueprint, draft.num_outputs, dropout=draft.dropout)
+    return replace(settings, draft=replace(draft, rows=plan.tried(network, draft.loss)))
 
 
 def _with_fresh_run(settings: FitSettings) -> FitSettings:

@@ -24,6 +24,7 @@ from hilum.optim import (
     schedule_of,
 )
 from hilum.preprocessing import Chain
+from hilum.spark.driver_networks import one_at_a_time
 from hilum.spark.model_param import design_for_rows, design_of
 from hilum.spark.param_texts import BALANCED, every_of, layer_rules_of, unfreeze_of, weights_of
 from hilum.spark.settings import FitSettings
@@ -112,6 +113,7 @@ _OF_OPTIMIZER: Mapping[str, dict[str, str]] = {
 }
 
 
+@one_at_a_time
 def settings_of(
     value: Values, given: Collection[str], chain: Chain, rows: RowSpec | None = None
 ) -> FitSettings:

@@ -1,7 +1,7 @@
 """The Spark ML parameters of Hilum's stages, declared once and shared by estimator and model."""
 
 from collections.abc import Iterable
-from typing import Any, Self
+from typing import Any, Self, TypeVar
 
 from pyspark.ml.param import Param, Params, TypeConverters
 from pyspark.ml.param.shared import (
@@ -12,6 +12,7 @@ from pyspark.ml.param.shared import (
     HasWeightCol,
 )
 
+from hilum.errors import require
 from hilum.findings import FINDINGS
 from hilum.preprocessing import Chain
 from hilum.spark.accessors import with_accessors
@@ -23,6 +24,7 @@ from hilum.spark.run_params import RunParams
 
 __all__ = ["PredictParams", "TrainParams"]
 
+Stage = TypeVar("Stage", bound=Params)
 
 _PREDICTION = "prediction"
 
@@ -34,11 +36,15 @@ def _beside(prediction: str) -> dict[str, str]:
             "errorCol": "prediction_error",
             "predictedFindingsCol": "predicted_findings",
             "oodScoreCol": "ood_score",
+            "probabilityCol": "probability",
+            "rawPredictionCol": "rawPrediction",
         }
     return {
         "errorCol": f"{prediction}_error",
         "predictedFindingsCol": f"{prediction}_findings",
         "oodScoreCol": f"{prediction}_ood_score",
+        "probabilityCol": f"{prediction}_probability",
+        "rawPredictionCol": f"{prediction}_raw",
     }
 
 
@@ -91,8 +97,8 @@ class PredictParams(HasFeaturesCol, HasPredictionCol):
             featuresCols=[],
             predictionCol=_PREDICTION,
             predictBatchSize=32,
-            **_beside(_PREDICTION),
         )
+        self._name_columns_beside()
 
     def feature_columns(self) -> tuple[str, ...]:
         """Names of the network's arguments, in order."""
@@ -125,8 +131,26 @@ class PredictParams(HasFeaturesCol, HasPredictionCol):
             self._paramMap = before
             raise
         if "predictionCol" in kwargs:
-            self._setDefault(**_beside(self.getPredictionCol()))
+            self._name_columns_beside()
         return self
+
+    def set(self, param: Param[Any], value: Any) -> None:
+        """Set a parameter by its rule, as `setX` does."""
+        self._shouldOwn(param)
+        require(value is not None, param.name, "a value", value, hint="clear(param) unsets it")
+        self._set(**{param.name: value})
+
+    def _copyValues(self, to: Stage, extra: dict[Param[Any], Any] | None = None) -> Stage:
+        """Copy parameters and defaults, then name the columns beside another `predictionCol`."""
+        copied = super()._copyValues(to, extra)
+        named = {param.name for param in extra or {}}
+        if "predictionCol" in named and isinstance(copied, PredictParams):
+            copied._name_columns_beside()  # whose defaults were copied after it
+        return copied
+
+    def _name_columns_beside(self) -> None:
+        names = _beside(self.getPredictionCol())
+        self._setDefault(**{name: one for name, one in names.items() if self.hasParam(name)})
 
 
 @with_accessors

@@ -134,11 +134,13 @@ def read_table(spark: SparkSession, path: str | Path, *, format: str | None = No
 def read_lines(spark: SparkSession, path: str) -> DataFrame:
     """Lines of a text file as the column `value`."""
     try:
-        return spark.read.text(path)
+        rows = spark.read.text(path)
+        _ = rows.schema  # Spark Connect looks no sooner
     except Exception as error:
         if not connector_missing(error, [path]):
             raise
-        return read_with_storage(spark, path, "text")
+        rows = read_with_storage(spark, path, "text")
+    return rows
 
 
 def _absent(error: Exception) -> bool:

@@ -52,7 +52,7 @@ def batch_share(
         return share_of_mean(config.loss, outputs.float(), own, whole, num_real=num_real)
     shares = _output_shares(config, rows, outputs, arguments(inputs), own, whole, num_real)
     totals = _totals(rows, shares, world)
-    if len(shares) == 1:  # whose weight among the outputs means nothing
+    if len(shares) == 1:  # whose weight is 1
         return shares[0]._replace(total=totals[0])
     # Means of several outputs are added; the batch counts by its rows.
     total = float(batch.global_weights.sum()) or 1.0

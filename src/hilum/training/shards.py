@@ -111,7 +111,7 @@ class ImageCache:
     """Images on storage with their labels and splits in memory; rows are sorted by key.
 
     Attributes:
-        keys: one name per image (its origin), sorted.
+        keys: one name per image (its origin, if it has one), sorted.
         labels: float32 (image, output), NaN where unknown.
         splits: one split name per image.
         weights: float32 (image,), how much each counts in the loss; 1 where the index holds none.
