@@ -95,13 +95,12 @@ def nodes_of_yarn() -> YarnRoom | None:
     url = f"http://{address}/ws/v1/cluster/nodes?states=RUNNING"
     try:
         with urllib.request.urlopen(url, timeout=ASK_S) as answer:
-            told = json.load(answer)["nodes"]
-        found = [] if told is None else told["node"]  # YARN writes null for no node at all
+            told = json.load(answer)["nodes"] or {}  # null: no node at all
         nodes = [
             NodeRoom(memory_mib=int(one["availMemoryMB"]), cores=int(one["availableVirtualCores"]))
-            for one in found
+            for one in told.get("node", [])
         ]
-    except (URLError, OSError, ValueError, KeyError, TypeError) as error:
+    except (URLError, OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         logger.info("yarn not asked address=%s error=%s", address, error)
         return None
     return YarnRoom(
