@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from hilum.errors import InvalidValueError
 from hilum.inference import Predictor, embed, fit_outlier_detector, load_bundle, save_bundle
 from hilum.phantom import PhantomConfig, write_dataset
 from image_files import dicom, encoded, picture, png, write_files
@@ -91,6 +92,8 @@ def test_robustness_is_measured_on_labelled_images(spark, bundle_directory, phan
     labels = tmp_path / "labels.csv"
     rows = [f"{n},{'Pneumonia' if i % 2 else 'No Finding'},{i}" for i, n in enumerate(names)]
     labels.write_text("\n".join(["Image Index,Finding Labels,Patient ID", *rows]))
+    with pytest.raises(InvalidValueError, match="--out must be"):  # before anything is read
+        robustness_of_bundle(spark, "no-bundle", "no-images", "no-labels", str(labels / "out"))
     found = robustness_of_bundle(
         spark,
         str(bundle_directory),

@@ -10,7 +10,9 @@ import pytest
 
 from hilum.decoding import decode
 from hilum.inference import Predictor, load_bundle
+from hilum.storage import hadoop_settings
 from image_files import dicom, picture, png, write_files
+from name_node import name_node
 
 GOOD = {"a.png": png(picture(1, 40, 30)), "deep/b.dcm": dicom(picture(2, 64, 64))}
 BAD = {"c.png": b"patient was not there"}
@@ -141,6 +143,26 @@ def test_what_cannot_be_predicted_is_said(hilum, bundle_directory, folder, argum
     assert answer.code == 1
     assert said in answer.err
     assert "Traceback" not in answer.err
+
+
+def test_a_storage_that_refuses_is_an_error_and_one_file_a_row(
+    hilum, bundle_directory, monkeypatch
+):
+    with name_node({f"/x/{name}": GOOD["a.png"] for name in ("a.png", "b.png")}) as node:
+        monkeypatch.setenv(hadoop_settings.OVERRIDE, node.address)
+        node.refused["OPEN /x/a.png"] = (403, "AccessControlException")
+        answer = hilum("predict", bundle_directory, "hdfs:///x", "--format", "csv")
+        rows = list(csv.DictReader(io.StringIO(answer.out)))
+        assert answer.code == 3
+        assert [(row["path"], row["reason"]) for row in rows] == [
+            ("hdfs:///x/a.png", "unreadable"),
+            ("hdfs:///x/b.png", ""),
+        ]
+        for refusal in ((401, "AuthenticationException"), (400, "IllegalArgumentException")):
+            node.refused["OPEN /x/a.png"] = refusal
+            answer = hilum("predict", bundle_directory, "hdfs:///x", "--format", "csv")
+            assert answer.code == 1
+            assert "/x/a.png" in answer.err
 
 
 def test_damaged_weights_are_an_error_and_no_prediction(hilum, bundle_directory, folder, tmp_path):

@@ -148,6 +148,21 @@ def test_parts_are_joined_with_one_slash(parts, joined):
     assert storage.join(*parts) == joined
 
 
+@pytest.mark.parametrize(
+    ("url", "above"),
+    [
+        ("hdfs:///bundle", "hdfs:///"),
+        ("hdfs://nn:9000/a/bundle/", "hdfs://nn:9000/a"),
+        ("s3://bucket", "s3://bucket/"),
+        ("s3://bucket/a/b/bundle", "s3://bucket/a/b"),
+        ("/a/bundle", "/a"),
+    ],
+)
+def test_the_folder_above_stays_on_its_storage(url, above):
+    assert storage.parent(url) == above
+    assert storage.join(above, "x").startswith(above)
+
+
 def test_sha256_is_the_standards():
     # NIST FIPS 180-4 example: "abc"
     assert storage.sha256_of(b"abc").startswith("ba7816bf8f01cfea414140de5dae2223")

@@ -134,6 +134,7 @@ def test_a_reader_sees_the_old_file_or_the_new_one(root):
     while not done.is_set():
         seen.append(storage.read_json(url)["step"])
     writer.join()
+    assert len(seen) > 3, "read while it was written"
     assert seen == sorted(seen)
     assert storage.read_json(url) == {"step": 29}
 
@@ -187,6 +188,22 @@ def test_a_write_to_s3_that_breaks_off_is_repeated_or_leaves_the_old_file(keys, 
             load_bundle(keys.url("cut", "bundle"))
 
 
+def test_a_read_from_s3_that_breaks_off_is_repeated_or_an_error_of_its_file(keys, monkeypatch):
+    url, data = keys.url("cut", "read"), bytes(2**21)
+    storage.write_bytes(url, data)
+    with CuttingProxy(urlsplit(keys.address).port) as way:
+        monkeypatch.setenv("AWS_ENDPOINT_URL", way.address)
+        way.cut_after(2**20, times=1)
+        assert len(storage.read_bytes(url)) == len(data)
+        assert way.cut == 1
+        way.cut_after(2**20)
+        monkeypatch.setenv("AWS_MAX_ATTEMPTS", "1")
+        monkeypatch.setattr(S3, "retries", 1)
+        for read in (storage.read_bytes, lambda one: storage.read_range(one, 0, 2**21)):
+            with pytest.raises(OSError, match=r"s3://hilum/cut/read.*AWS_ENDPOINT_URL"):
+                read(url)
+
+
 def test_keys_that_s3_does_not_take_are_said_with_the_way_out(keys, monkeypatch):
     def checks(after):  # requests that moto lets pass before it looks at keys
         url, kind = f"{keys.address}/moto-api/reset-auth", {"Content-Type": "text/plain"}
@@ -194,7 +211,7 @@ def test_keys_that_s3_does_not_take_are_said_with_the_way_out(keys, monkeypatch)
 
     checks(b"0")
     try:
-        with pytest.raises(PermissionError, match=r"s3://hilum/x.*AWS_ACCESS_KEY_ID"):
+        with pytest.raises(storage.CredentialsError, match=r"s3://hilum/x.*AWS_ACCESS_KEY_ID"):
             storage.write_bytes(keys.url("x"), b"x")
         with pytest.raises(InvalidValueError, match=r"--out must be .*AWS_ACCESS_KEY_ID"):
             require_writable(keys.url("run"), "--out")
@@ -204,7 +221,7 @@ def test_keys_that_s3_does_not_take_are_said_with_the_way_out(keys, monkeypatch)
     monkeypatch.delenv("AWS_ACCESS_KEY_ID")
     monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
     monkeypatch.setenv("AWS_SHARED_CREDENTIALS_FILE", "none")
-    with pytest.raises(PermissionError, match="credentials"):
+    with pytest.raises(storage.CredentialsError, match="credentials"):
         storage.exists(keys.url("x"))
 
 
@@ -239,11 +256,16 @@ def test_a_full_hdfs_leaves_the_old_file(conf):
     assert storage.list_names(conf.url("full")) == ["file"]
 
 
-def test_nobody_at_the_address_is_an_error_that_names_it(monkeypatch):
+def test_nobody_at_the_address_is_an_error_that_names_it(monkeypatch, caplog):
     monkeypatch.setattr("hilum.storage.webhdfs.RETRY_S", 0.3)
     monkeypatch.setenv(hadoop_settings.OVERRIDE, "http://127.0.0.1:1")
     with pytest.raises(OSError, match=r"127\.0\.0\.1:1.*HILUM_WEBHDFS"):
         storage.exists("hdfs://nowhere/file")
+    caplog.clear()
+    with pytest.raises(InvalidValueError, match=r"--out must be .*HILUM_WEBHDFS"):
+        require_writable("hdfs://nowhere/run", "--out")
+    asked = [record.args[0] for record in caplog.records if "retry" in record.msg]
+    assert set(asked) == {"CREATE"}, "waited for once, not to delete what could not be written too"
 
 
 @pytest.mark.parametrize(

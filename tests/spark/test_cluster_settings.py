@@ -1,5 +1,9 @@
 """What a session asks a cluster for, and that the user's own settings win."""
 
+import http.server
+import json
+import threading
+
 import pytest
 
 from hilum.errors import InvalidValueError
@@ -13,7 +17,7 @@ from hilum.spark.cluster_settings import (
     start_error,
     storage_variables,
 )
-from hilum.spark.yarn_room import NodeRoom, container_settings
+from hilum.spark.yarn_room import NodeRoom, YarnRoom, container_settings, nodes_of_yarn
 
 DEFAULTS_FILE = """
 # comment
@@ -33,22 +37,12 @@ def test_containers_can_hold_a_rank_and_a_standalone_worker_gives_what_it_has():
     assert cluster_defaults("local[2]") == cluster_defaults("local-cluster[2,1,512]") == {}
 
 
-@pytest.mark.parametrize(
-    ("nodes", "largest", "instances", "cores", "heap", "overhead"),
-    [
-        ([(16384, 16), (16384, 16)], 8192, "2", "4", "2g", "4g"),
-        ([(14336, 8)], 8192, "2", "4", "2g", "4g"),
-        ([(8192, 4)], 8192, "2", "2", "1194m", "2390m"),  # 3584 twice beside Spark's own 1024
-        ([(4096, 2)], 8192, "2", "1", "512m", "1024m"),
-        ([(3072, 2)], 8192, "1", "2", "682m", "1366m"),  # no room for two
-        ([(65536, 32)], 4096, "2", "4", "1365m", "2731m"),  # of the largest container allowed
-    ],
-)
-def test_executors_are_as_large_as_the_nodes_of_yarn_allow(
-    nodes, largest, instances, cores, heap, overhead
-):
-    rooms = [NodeRoom(memory_mib=memory, cores=num) for memory, num in nodes]
-    assert container_settings(rooms, largest) == {
+def room_of(*nodes, **more):
+    return YarnRoom(nodes=[NodeRoom(memory_mib=mib, cores=num) for mib, num in nodes], **more)
+
+
+def sizes(instances, cores, heap, overhead):
+    return {
         "spark.executor.instances": instances,
         "spark.executor.cores": cores,
         "spark.executor.memory": heap,
@@ -56,11 +50,79 @@ def test_executors_are_as_large_as_the_nodes_of_yarn_allow(
     }
 
 
-def test_a_yarn_without_room_for_anything_says_what_it_has():
+@pytest.mark.parametrize(
+    ("room", "expected"),
+    [
+        (room_of((16384, 16), (16384, 16)), sizes("2", "4", "2g", "4g")),
+        (room_of((14336, 8)), sizes("2", "4", "2g", "4g")),
+        # YARN takes whole GiB: 3 twice beside Spark's own 1; of 3.5 the second would never come.
+        (room_of((8192, 4)), sizes("2", "2", "1024m", "2048m")),
+        (room_of((8192, 4), step_mib=256), sizes("2", "2", "1194m", "2390m")),
+        (room_of((4096, 2)), sizes("1", "2", "1024m", "2048m")),  # 1.5 twice would take 2 and 2
+        (room_of((3072, 2)), sizes("1", "2", "682m", "1366m")),
+        (room_of((65536, 32), largest_mib=4096), sizes("2", "4", "1365m", "2731m")),
+        # Spark's own container may be on either; 4 GiB on each fit only with it on the first.
+        (room_of((5120, 4), (4096, 4)), sizes("2", "4", "1024m", "2048m")),
+    ],
+)
+def test_executors_are_as_large_as_the_nodes_of_yarn_allow(room, expected):
+    assert container_settings(room) == expected
+
+
+def test_a_yarn_without_room_says_what_it_has():
     with pytest.raises(InvalidValueError, match=r"\[1024, 512\] MiB left.*memory-mb"):
-        container_settings(
-            [NodeRoom(memory_mib=1024, cores=8), NodeRoom(memory_mib=512, cores=8)], 8192
-        )
+        container_settings(room_of((1024, 8), (512, 8)))
+    with pytest.raises(InvalidValueError, match=r"4 executors of 2048.*\[8192\].*for fewer"):
+        container_settings(room_of((8192, 8)), 4)
+
+
+@pytest.fixture
+def resource_manager(tmp_path, monkeypatch):
+    """Answers as YARN's does; gives the settings file and takes the answer."""
+    answer = {}
+
+    class Manager(http.server.BaseHTTPRequestHandler):
+        def do_GET(self):
+            self.send_response(200 if self.path.startswith("/ws/v1/cluster/nodes?") else 404)
+            self.end_headers()
+            self.wfile.write(json.dumps(answer).encode())
+
+        def log_message(self, *_):
+            """No line for each request."""
+
+    with http.server.HTTPServer(("127.0.0.1", 0), Manager) as server:
+        threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True).start()
+        site = {"yarn.resourcemanager.webapp.address": f"127.0.0.1:{server.server_port}"}
+
+        def told(nodes, **settings):
+            answer["nodes"] = nodes and {"node": nodes}
+            named = {f"yarn.scheduler.{k}-allocation-mb": v for k, v in settings.items()}
+            entries = (
+                f"<property><name>{name}</name><value>{value}</value></property>"
+                for name, value in (site | named).items()
+            )
+            text = f"<configuration>{''.join(entries)}</configuration>"
+            (tmp_path / "yarn-site.xml").write_text(text)
+
+        monkeypatch.setenv("HADOOP_CONF_DIR", str(tmp_path))
+        yield told
+        server.shutdown()
+
+
+def test_what_yarns_resource_manager_says_is_asked_for(resource_manager):
+    node = {"id": "h:1", "state": "RUNNING", "availMemoryMB": 8192, "availableVirtualCores": 4}
+    resource_manager([node], maximum="", minimum="${x}")
+    assert nodes_of_yarn() == room_of((8192, 4))
+    assert cluster_defaults("yarn").items() >= sizes("2", "2", "1024m", "2048m").items()
+    one = cluster_defaults("yarn", {"spark.executor.instances": "1"})
+    assert one.items() >= sizes("1", "4", "2g", "4g").items(), "the user's number, our sizes"
+    own = cluster_defaults("yarn", {"spark.executor.memoryOverhead": "1g"})
+    assert own.items() >= sizes("2", "4", "2g", "4g").items(), "not asked: the user knows"
+    resource_manager([node], maximum=4096, minimum=512)
+    assert nodes_of_yarn() == room_of((8192, 4), largest_mib=4096, step_mib=512)
+    resource_manager(None)
+    with pytest.raises(InvalidValueError, match=r"Got nodes with \[\] MiB left"):
+        cluster_defaults("yarn")
 
 
 def test_executors_are_told_where_storage_is_and_nothing_else():

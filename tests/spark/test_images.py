@@ -1,6 +1,5 @@
 """Files become rows: formats by magic number, reasons for refusals, and no needless decoding."""
 
-import os
 import re
 from pathlib import Path
 
@@ -17,7 +16,6 @@ from hilum.errors import InvalidValueError, RejectedImageError
 from hilum.preprocessing import Resize
 from hilum.radiograph import REASONS
 from hilum.spark import read_radiographs, split_by_patient
-from hilum.spark.decoding import read_local_file
 from hilum.spark.image_struct import grey_pixels
 from image_files import broken_files, dicom, encoded, picture, png, png16, write_files
 
@@ -217,27 +215,6 @@ def test_a_file_of_any_name_is_opened(spark, tmp_path, name):
     folder = write_files(tmp_path, {name: png(picture(1))})
     row = read_radiographs(spark, str(folder)).first()
     assert (row["file_name"], row["status"]) == (name, "ok")
-
-
-def test_a_file_the_disk_does_not_deliver_is_unreadable():
-    with pytest.raises(RejectedImageError) as caught:
-        read_local_file("file:/proc/self/mem")  # Linux answers EIO, as a bad sector does
-    assert caught.value.reason == "unreadable"
-
-
-def test_a_file_too_large_for_a_row_is_refused_unread(tmp_path):
-    huge = tmp_path / "huge.png"
-    huge.write_bytes(png(picture(0)))
-    os.truncate(huge, 2**31)  # sparse
-    with pytest.raises(RejectedImageError) as caught:
-        read_local_file(huge.as_uri())
-    assert caught.value.reason == "too_large"
-
-
-def test_of_a_file_that_is_no_image_only_the_first_bytes_are_read(tmp_path):
-    film = tmp_path / "film.bin"
-    film.write_bytes(b"0" * 1_000_000)
-    assert len(read_local_file(film.as_uri())) < 1000
 
 
 def test_dropmalformed_leaves_the_good_rows_only(spark, mixed_folder):

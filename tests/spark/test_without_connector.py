@@ -26,6 +26,7 @@ from image_files import broken_files, dicom, picture, png, write_files
 TABLE = """\ufeffImage Index, Finding Labels,OriginalImage[Width,Height],,Image Index
 00000001_000.png,"Mass|Edema, mild",2682,2749,,x
 
+\x20\x20
 00000001_001.png, ,2682
 00000001_002.png,"No ""Finding""\",1,2,3,4,5,6
 """
@@ -63,8 +64,9 @@ def test_rows_are_those_of_spark_with_every_reason(spark, tmp_path):
 
 
 def test_tables_are_those_of_spark(spark, tmp_path):
-    (tmp_path / "t.csv").write_text(TABLE)
-    (tmp_path / "t.csv.gz").write_bytes(gzip.compress(TABLE.encode()))
+    table = TABLE.encode() + "M\u00fcller.png,Mass\n".encode("latin-1")  # not in Unicode: no error
+    (tmp_path / "t.csv").write_bytes(table)
+    (tmp_path / "t.csv.gz").write_bytes(gzip.compress(table))
     pq.write_table(pa.table({"file_name": ["a", None], "n": [1, 2]}), tmp_path / "t.parquet")
     (tmp_path / "t.txt").write_text("a.png\nb.png\n")
     options = {"header": True, "escape": '"', "ignoreLeadingWhiteSpace": True}
@@ -76,8 +78,10 @@ def test_tables_are_those_of_spark(spark, tmp_path):
         assert fetched.collect() == by_spark.collect(), name
     lines = read_with_storage(spark, f"local://{tmp_path}/t.txt", "text").collect()
     assert [row["value"] for row in lines] == ["a.png", "b.png"]
-    with pytest.raises(InvalidValueError, match="none"):
-        read_with_storage(spark, f"local://{tmp_path}/none", "csv")
+    write_files(tmp_path / "hidden", {"_SUCCESS": b"", ".t.csv": b"a\n1\n"})
+    for name in ("none", "hidden"):
+        with pytest.raises(InvalidValueError, match=name):
+            read_with_storage(spark, f"local://{tmp_path}/{name}", "csv")
 
 
 class LazyReader:

@@ -1,4 +1,4 @@
-"""A way to a server that can break off in the middle of what is sent to it.
+"""A way to a server that can break off in the middle of what is sent to it or what it answers.
 
 with CuttingProxy(port) as way:
     way.cut_after(2**20)      connections from now on end after so many bytes, None: never
@@ -25,7 +25,7 @@ class CuttingProxy:
         self.address = f"http://127.0.0.1:{self._listener.getsockname()[1]}"
 
     def cut_after(self, num_bytes: int | None, times: int = 10**9) -> None:
-        """End the next `times` connections that send more bytes than this."""
+        """End the next `times` connections on which more bytes than this go one way."""
         self._most, self._cuts = num_bytes, times
 
     def __enter__(self) -> "CuttingProxy":
@@ -46,15 +46,15 @@ class CuttingProxy:
                 client, _ = self._listener.accept()
                 server = socket.create_connection(("127.0.0.1", self._server_port))
                 pair = (client, server)
-                threading.Thread(target=self._pass, args=(*pair, True), daemon=True).start()
-                threading.Thread(target=self._pass, args=(*pair[::-1], False), daemon=True).start()
+                for ends in (pair, pair[::-1]):
+                    threading.Thread(target=self._pass, args=ends, daemon=True).start()
 
-    def _pass(self, source: socket.socket, target: socket.socket, counted: bool) -> None:
+    def _pass(self, source: socket.socket, target: socket.socket) -> None:
         passed = 0
         with suppress(OSError):
             while piece := source.recv(PIECE):
                 passed += len(piece)
-                if counted and self._most is not None and self._cuts and passed > self._most:
+                if self._most is not None and self._cuts and passed > self._most:
                     self._cuts -= 1
                     self.cut += 1
                     break

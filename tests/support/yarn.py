@@ -82,5 +82,4 @@ def _site(folder: Path, ports: list[int], memory_mib: int) -> dict[str, object]:
         "yarn.nodemanager.pmem-check-enabled": "false",
         "yarn.nodemanager.disk-health-checker.enable": "false",
         "yarn.nodemanager.delete.debug-delay-sec": 0,
-        "yarn.scheduler.minimum-allocation-mb": 256,
     }

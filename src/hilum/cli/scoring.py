@@ -109,7 +109,8 @@ def predict(
     json prints one object per line: path, status, reason, probabilities, operating_point (rule,
     thresholds, findings called present; null for a model without), ood_score. The last says how
     unlike the training radiographs an image is: above 1, do not trust the probabilities; null if
-    the model has no such score. Exit code 3 if a file could not be used.
+    the model has no such score. Exit code 3 if a file could not be used; a storage that cannot be
+    reached, or takes no keys, is an error.
 
     Examples:
 
@@ -211,19 +212,25 @@ def _files(given: Sequence[str]) -> list[str]:
 def _predicted(predictor: "Predictor", paths: Sequence[str]) -> Iterator[_Row]:
     """Rows in the order of the paths, a batch at a time."""
     from hilum import storage
-    from hilum.decoding import decode
+    from hilum.decoding import decode, read_local_file, read_remote_file
 
-    contents = storage.read_ahead(paths, storage.read_bytes)
+    far = (path for path in paths if storage.local_path(path) is None)
+    contents = storage.read_ahead(far, read_remote_file)
     for at in range(0, len(paths), predictor.batch_size):
         batch = paths[at : at + predictor.batch_size]
         reasons: dict[str, str] = {}
         pixels = []
-        for path, content in zip(batch, contents, strict=False):  # no more are taken than needed
+        for path in batch:
+            here = storage.local_path(path) is not None
             try:
-                pixels.append(decode(content.result()).pixels)
+                data = read_local_file(path) if here else next(contents).result()
+                pixels.append(decode(data).pixels)
             except RejectedImageError as rejection:
                 reasons[path] = rejection.reason
-            except OSError:
+            except OSError as error:
+                # A server that is away or takes no keys is no property of one file.
+                if not here and not isinstance(error, FileNotFoundError):
+                    raise
                 reasons[path] = "unreadable"
         predictions = predictor.predictions(pixels)
         for path in batch:

@@ -73,7 +73,7 @@ def export_bundle(bundle: str, format: str, out: str | None = None) -> ExportedM
     require(format in FORMATS, "format", f"one of {', '.join(FORMATS)}", format)
     suffix, write = FORMATS[format]
     model = load_bundle(bundle)
-    url = out or storage.join(_folder_of(bundle), f"model{suffix}")
+    url = out or storage.join(storage.parent(bundle), f"model{suffix}")
     images = _batch(model)
     network = model.network().eval()
     with torch.inference_mode():
@@ -101,11 +101,6 @@ def export_bundle(bundle: str, format: str, out: str | None = None) -> ExportedM
         largest=largest,
         program=program,
     )
-
-
-def _folder_of(bundle: str) -> str:
-    local = storage.local_path(bundle)
-    return bundle.rstrip("/").rpartition("/")[0] if local is None else str(local.resolve().parent)
 
 
 def _batch(model: ModelBundle) -> Tensor:

@@ -15,6 +15,7 @@ from hilum.recipes.data import label_and_split, only_split, rule_of
 from hilum.spark import NNModel, join_labels, read_radiographs
 from hilum.spark.evaluator import label_matrix
 from hilum.spark.image_struct import grey_pixels
+from hilum.spark.preflight import require_writable
 
 __all__ = ["robustness_of_bundle"]
 
@@ -37,13 +38,17 @@ def robustness_of_bundle(
 
     Args:
         bundle: model directory. images, labels: as for evaluation.
-        out: local directory.
+        out: directory, a path or URL.
         split: only images of this split by the rule the bundle was trained with; None: all.
         glob: only files like this.
         max_images: drawn without replacement by `seed`.
         seed: of the draw and of every perturbation.
+
+    Raises:
+        InvalidValueError: `out` cannot be written, no such split, or no image can be decoded.
     """
     require(max_images > 0, "max_images", "positive", max_images)
+    require_writable(out, "--out")
     model = NNModel.from_bundle(bundle)
     rule = None if split is None else rule_of(model.bundle)
     frame = read_radiographs(spark, images, glob=glob)

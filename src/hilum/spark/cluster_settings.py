@@ -44,6 +44,7 @@ _ANY_CLUSTER = {
     "spark.storage.blockManagerHeartbeatTimeoutMs": "20s",
     "spark.network.timeoutInterval": "5s",
 }
+_MEMORY = ("spark.executor.memory", "spark.executor.memoryOverhead")
 _OF_STORAGE = (
     *("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN"),
     *("AWS_ENDPOINT_URL", "AWS_ENDPOINT_URL_S3", "AWS_DEFAULT_REGION", "AWS_REGION"),
@@ -59,21 +60,23 @@ def cluster_defaults(
     """Settings for the address of a cluster; {} for a master on this machine.
 
     A container of YARN or Kubernetes holds heap and overhead; ranks and image decoding live in the
-    overhead. YARN is asked how much room it has, unless `given` holds a size.
+    overhead. YARN is asked how much room it has, unless `given` holds a size of memory.
 
     Args:
         given: settings that the user chose, which will win.
 
     Raises:
-        InvalidValueError: YARN has no room for any executor.
+        InvalidValueError: YARN has no room for any executor, or for as many as are given.
     """
     if master.startswith("spark://"):
         return _ANY_CLUSTER | storage_variables()
     if not master.startswith(("yarn", "k8s://")):
         return {}
-    chosen = FULL_SIZE.keys() & given.keys()
-    room = None if chosen or master != "yarn" else nodes_of_yarn()
-    sizes = dict(FULL_SIZE) if room is None else container_settings(*room)
+    sized = any(name in given for name in _MEMORY)
+    room = None if sized or master != "yarn" else nodes_of_yarn()
+    count = given.get("spark.executor.instances", "")
+    wanted = int(count) or None if count.isdecimal() else None
+    sizes = dict(FULL_SIZE) if room is None else container_settings(room, wanted)
     return _ANY_CLUSTER | sizes | storage_variables()
 
 

@@ -1,11 +1,8 @@
 """The decoder's work inside a Python worker: Arrow batches of files in, decoded rows out."""
 
-import errno
-import os
 from collections.abc import Iterator
 from concurrent.futures import Future
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -13,13 +10,13 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from hilum import storage
-from hilum.decoding import MAGIC_BYTES, decode, sniff
+from hilum.decoding import decode, read_local_file, read_remote_file
 from hilum.errors import RejectedImageError
 from hilum.radiograph import Radiograph
 from hilum.spark.image_struct import CV_8UC1, IMAGE_DDL, IMAGE_FIELDS
 from hilum.spark.worker_process import spare_the_collector
 
-__all__ = ["DECODED_DDL", "HEADER_FIELDS", "DecodeBatches", "read_local_file"]
+__all__ = ["DECODED_DDL", "HEADER_FIELDS", "DecodeBatches"]
 
 HEADER_FIELDS: list[tuple[str, pa.DataType]] = [
     ("status", pa.string()),
@@ -42,58 +39,6 @@ DECODED_DDL = (
     "modality:string,view:string,patient_id:string,age_years:double,sex:string,"
     "sop_instance_uid:string,warnings:array<string>>"
 )
-
-
-MAX_FILE_BYTES = 2**31 - 1  # what a row of Spark can hold
-FIRST_REQUEST_BYTES = 2**20  # a radiograph of 1024 x 1024 in PNG, or nearly
-NOT_DELIVERED = (errno.EACCES, errno.EPERM, errno.EIO)
-
-
-def read_local_file(uri: str) -> bytes:
-    """Read a file that Spark listed as "file:/...", without its way through Java.
-
-    Of a file that is no image only the first bytes are read.
-
-    Raises:
-        RejectedImageError: unreadable (no permission, a bad sector) or too_large.
-        OSError: anything else, such as a mount that is gone: no property of this one file. The
-            task fails and Spark retries it.
-    """
-    try:
-        with Path(uri.removeprefix("file:")).open("rb") as file:
-            head = file.read(MAGIC_BYTES)
-            if sniff(head) is None:
-                return head
-            size = os.fstat(file.fileno()).st_size
-            if size > MAX_FILE_BYTES:
-                raise RejectedImageError("too_large", f"{size} bytes")
-            file.seek(0)
-            return file.read()
-    except OSError as error:
-        if error.errno in NOT_DELIVERED:
-            raise RejectedImageError("unreadable", str(error.strerror)) from error
-        raise
-
-
-def read_remote_file(url: str) -> bytes:
-    """Read a file of remote storage, small ones in one request; of no image only its first bytes.
-
-    Raises:
-        RejectedImageError: unreadable (no permission) or too_large.
-        OSError: anything else; the task fails and Spark retries it.
-    """
-    try:
-        head = storage.read_range(url, 0, FIRST_REQUEST_BYTES)
-        if sniff(head[:MAGIC_BYTES]) is None:
-            return head[:MAGIC_BYTES]
-        if len(head) < FIRST_REQUEST_BYTES:
-            return head
-        data = head + storage.read_range(url, FIRST_REQUEST_BYTES, MAX_FILE_BYTES)
-    except PermissionError as error:
-        raise RejectedImageError("unreadable", str(error)) from error
-    if len(data) == MAX_FILE_BYTES:
-        raise RejectedImageError("too_large", f"{len(data)} bytes or more")
-    return data
 
 
 @dataclass(frozen=True, slots=True)

@@ -34,9 +34,9 @@ def require_writable(url: str, parameter: str) -> None:
     try:
         storage.write_bytes(probe, b"driver")
     except OSError as error:
+        _forget(probe, error)
         raise _no_storage("written by the driver", url, error, parameter) from error
-    finally:
-        _forget(probe)
+    _forget(probe)
 
 
 def make_run_directory(run_directory: str) -> None:
@@ -72,10 +72,11 @@ def preflight(
     check_slots(spark, num_ranks)
     probe = storage.join(run_directory, f".probe-{uuid.uuid4().hex}")
     try:
-        try:
-            storage.write_bytes(storage.join(probe, "driver"), b"driver")
-        except OSError as error:
-            raise _no_storage("written by the driver", run_directory, error) from error
+        storage.write_bytes(storage.join(probe, "driver"), b"driver")
+    except OSError as error:
+        _forget(probe, error)
+        raise _no_storage("written by the driver", run_directory, error) from error
+    try:
         task = partial(
             _probe,
             probe=probe,
@@ -150,7 +151,9 @@ def _no_storage(
     )
 
 
-def _forget(probe: str) -> None:
+def _forget(probe: str, after: OSError | None = None) -> None:
+    if isinstance(after, storage.NotAnsweringError):
+        return  # asking once more would wait for as long again
     try:
         storage.delete_tree(probe)
     except OSError:

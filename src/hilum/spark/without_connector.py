@@ -47,7 +47,8 @@ def list_with_storage(
 ) -> DataFrame:
     """Rows path, modificationTime, length, content; content is null, for Python workers to read.
 
-    In the order of names, at most `FILES_PER_TASK` to a partition and one for each slot at least.
+    In the order of names, about `FILES_PER_TASK` to a partition and one for each slot at least:
+    Spark draws the bounds of partitions from a sample.
 
     Raises:
         InvalidValueError: there is nothing at a path.
@@ -66,7 +67,7 @@ def list_with_storage(
         },
         schema=_LISTED,
     )
-    # By range of names and not round: which partition a file is in must not depend on chance.
+    # By range of names and not round: rows are in their order whatever a task brings first.
     return (
         spark.createDataFrame(table)
         .repartitionByRange(_partitions(spark, len(found)), "path")
@@ -88,6 +89,8 @@ def read_with_storage(spark: SparkSession, path: str, format: str) -> DataFrame:
     """
     try:
         names = [file.url for file in storage.list_files(path)]
+        if not names:
+            raise FileNotFoundError(path)
         contents = [one.result() for one in storage.read_ahead(names, storage.read_bytes)]
     except FileNotFoundError as error:
         raise InvalidValueError(
@@ -123,12 +126,13 @@ def _parquet(content: bytes) -> pa.Table:
 
 def _csv(content: bytes) -> pa.Table:
     """As Spark reads it: all text, blank is null, short rows end in nulls, long ones are cut."""
-    header, *rows = csv.reader(io.StringIO(_text(content)), skipinitialspace=True) or [[]]
+    rows = csv.reader(io.StringIO(_text(content)), skipinitialspace=True)
+    # Lines of blanks alone are none.
+    header, *filled = [row for row in rows if row and row != [""]] or [[]]
     names: list[str] = []
     for position, name in enumerate(header):
         taken = not name or name.lower() in (other.lower() for other in names)
         names.append(f"{name or '_c'}{position}" if taken else name)
-    filled = [row for row in rows if row]
     columns = [
         pa.array([row[k] or None if k < len(row) else None for row in filled], pa.string())
         for k in range(len(names))
@@ -142,7 +146,7 @@ def _lines(content: bytes) -> pa.Table:
 
 def _text(content: bytes) -> str:
     zipped = content.startswith(b"\x1f\x8b")
-    return (gzip.decompress(content) if zipped else content).decode("utf-8-sig")
+    return (gzip.decompress(content) if zipped else content).decode("utf-8-sig", "replace")
 
 
 _READERS = {"csv": _csv, "parquet": _parquet, "text": _lines}

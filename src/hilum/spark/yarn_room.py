@@ -17,18 +17,19 @@ from urllib.error import URLError
 from hilum.errors import InvalidValueError
 from hilum.storage.hadoop_settings import read_site
 
-__all__ = ["NodeRoom", "container_settings", "nodes_of_yarn"]
+__all__ = ["FULL_SIZE", "NodeRoom", "YarnRoom", "container_settings", "nodes_of_yarn"]
 
 logger = logging.getLogger(__name__)
 
 ASK_S = 5.0
 STEP_MIB = 256
-MASTER_MIB = 1024  # spark.yarn.am.memory, 512 MiB, with its overhead of 384
+MASTER_MIB = 896  # spark.yarn.am.memory, 512 MiB, with its overhead of 384
 SMALLEST_MIB = 1536  # below that PyTorch itself has no room beside Java
 EXECUTORS, LARGEST_MIB, MOST_CORES = 2, 6144, 4
 HEAP_SHARE = 3  # a third of a container is Java's
 _ADDRESS, _HOST = "yarn.resourcemanager.webapp.address", "yarn.resourcemanager.hostname"
-_LARGEST = "yarn.scheduler.maximum-allocation-mb"
+_LARGEST, _SMALLEST = "yarn.scheduler.maximum-allocation-mb", "yarn.scheduler.minimum-allocation-mb"
+_LARGEST_MIB, _SMALLEST_MIB = 8192, 1024  # without a word of the site: yarn-default.xml
 
 FULL_SIZE = MappingProxyType(
     {
@@ -50,8 +51,38 @@ class NodeRoom:
     cores: int
 
 
-def nodes_of_yarn() -> tuple[list[NodeRoom], int] | None:
-    """Room of every running node, and the largest container allowed (MiB); None if nobody tells.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class YarnRoom:
+    """What a cluster has left, and how it hands that out.
+
+    Attributes:
+        nodes: every running node.
+        largest_mib: the largest container it allows.
+        step_mib: a container takes a multiple of this, however little more it asks for.
+    """
+
+    nodes: Sequence[NodeRoom]
+    largest_mib: int = _LARGEST_MIB
+    step_mib: int = _SMALLEST_MIB
+
+    def taken_mib(self, asked_mib: int) -> int:
+        """What a container of this size takes of its node."""
+        return -(-asked_mib // self.step_mib) * self.step_mib
+
+    def holds(self, size_mib: int) -> int:
+        """How many executors of this size fit, wherever Spark's own container is put."""
+        master, taken = self.taken_mib(MASTER_MIB), self.taken_mib(size_mib)
+        left = [node.memory_mib for node in self.nodes]
+        beside = (
+            sum(max(0, mib - master * (place == at)) // taken for place, mib in enumerate(left))
+            for at, room in enumerate(left)
+            if room >= master
+        )
+        return min(beside, default=0)
+
+
+def nodes_of_yarn() -> YarnRoom | None:
+    """What the manager that HADOOP_CONF_DIR names says of its nodes; None if nobody tells.
 
     A manager that asks for a login, or is a pair, is not asked: Spark's own words must do then.
     """
@@ -64,43 +95,56 @@ def nodes_of_yarn() -> tuple[list[NodeRoom], int] | None:
     url = f"http://{address}/ws/v1/cluster/nodes?states=RUNNING"
     try:
         with urllib.request.urlopen(url, timeout=ASK_S) as answer:
-            found = json.load(answer)["nodes"]["node"]
-    except (URLError, OSError, ValueError, KeyError, TypeError) as error:
+            told = json.load(answer)["nodes"] or {}  # null: no node at all
+        nodes = [
+            NodeRoom(memory_mib=int(one["availMemoryMB"]), cores=int(one["availableVirtualCores"]))
+            for one in told.get("node", [])
+        ]
+    except (URLError, OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         logger.info("yarn not asked address=%s error=%s", address, error)
         return None
-    nodes = [
-        NodeRoom(memory_mib=int(one["availMemoryMB"]), cores=int(one["availableVirtualCores"]))
-        for one in found
-    ]
-    return nodes, int(site.get(_LARGEST, 8192))
+    return YarnRoom(
+        nodes=nodes,
+        largest_mib=_mib(site.get(_LARGEST, ""), _LARGEST_MIB),
+        step_mib=_mib(site.get(_SMALLEST, ""), _SMALLEST_MIB),
+    )
 
 
-def container_settings(nodes: Sequence[NodeRoom], largest_mib: int) -> dict[str, str]:
+def _mib(text: str, default: int) -> int:
+    """A number of a site file; what is none (empty, ${...}) leaves YARN's default."""
+    return int(text) or default if text.isdecimal() else default
+
+
+def container_settings(room: YarnRoom, executors: int | None = None) -> dict[str, str]:
     """Sizes of executors for these nodes: two of 6 GiB if they fit, else smaller ones, else one.
 
+    Args:
+        executors: how many the user wants; then so many, as large as they fit.
+
     Raises:
-        InvalidValueError: no node has room for one that could train.
+        InvalidValueError: the nodes have no room for so many that could train.
     """
-    room = sorted((node.memory_mib for node in nodes), reverse=True)
-    if room:
-        room[0] -= MASTER_MIB
-    most = min(LARGEST_MIB, largest_mib)
-    for executors in (EXECUTORS, 1):
+    most = min(LARGEST_MIB, room.largest_mib)
+    counts = (EXECUTORS, 1) if executors is None else (executors,)
+    for count in counts:
         for size in range(most - most % STEP_MIB, SMALLEST_MIB - 1, -STEP_MIB):
-            if sum(max(0, mib) // size for mib in room) >= executors:
-                return _settings(executors, size, sum(node.cores for node in nodes))
+            if room.holds(size) >= count:
+                return _settings(count, size, sum(node.cores for node in room.nodes))
+    many = "an executor" if counts[-1] == 1 else f"{counts[-1]} executors"
+    fewer = "" if counts[-1] == 1 else "ask for fewer (--conf spark.executor.instances), "
     raise InvalidValueError(
-        f"YARN must have room for an executor of {SMALLEST_MIB} MiB beside Spark's own container "
-        f"of {MASTER_MIB}. Got nodes with {[node.memory_mib for node in nodes]} MiB left, and "
-        f"containers of up to {largest_mib}. Hint: wait until others have left, enlarge "
+        f"YARN must have room for {many} of {room.taken_mib(SMALLEST_MIB)} MiB beside Spark's own "
+        f"container of {room.taken_mib(MASTER_MIB)}. Got nodes with "
+        f"{[node.memory_mib for node in room.nodes]} MiB left, and containers of up to "
+        f"{room.largest_mib}. Hint: {fewer}wait until others have left, enlarge "
         f"yarn.nodemanager.resource.memory-mb or {_LARGEST}, or give sizes of your own (--conf "
         "spark.executor.memory, spark.executor.memoryOverhead)."
     )
 
 
 def _settings(executors: int, size_mib: int, cores: int) -> dict[str, str]:
-    if size_mib == LARGEST_MIB and executors == EXECUTORS and cores >= executors * MOST_CORES:
-        return dict(FULL_SIZE)
+    if size_mib == LARGEST_MIB and cores >= executors * MOST_CORES:
+        return FULL_SIZE | {"spark.executor.instances": str(executors)}
     heap = size_mib // HEAP_SHARE
     sizes = {
         "spark.executor.instances": str(executors),

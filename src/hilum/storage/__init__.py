@@ -18,10 +18,13 @@ from typing import Any, cast
 from hilum.storage.ahead import read_ahead
 from hilum.storage.listing import FoundFile, list_files
 from hilum.storage.locating import S3_SCHEMES, local_path, locate
+from hilum.storage.refusals import CredentialsError, NotAnsweringError
 
 __all__ = [
     "S3_SCHEMES",
+    "CredentialsError",
     "FoundFile",
+    "NotAnsweringError",
     "copy_to_disk",
     "delete_tree",
     "delete_unfinished",
@@ -32,6 +35,7 @@ __all__ = [
     "local_path",
     "make_directory",
     "modified_s",
+    "parent",
     "read_ahead",
     "read_bytes",
     "read_json",
@@ -53,6 +57,16 @@ def join(url: str, *parts: str) -> str:
     stripped = url.rstrip("/")
     root = url if stripped.endswith(":") else stripped + "/"  # hdfs:/// and s3:// are roots
     return root + "/".join(parts)
+
+
+def parent(url: str) -> str:
+    """The folder of a path or URL; of a root (hdfs:///, s3://bucket) the root itself."""
+    local = local_path(url)
+    if local is not None:
+        return str(local.resolve().parent)
+    scheme, _, rest = url.partition("://")
+    authority, _, path = rest.rstrip("/").partition("/")
+    return join(f"{scheme}://{authority}/", *path.split("/")[:-1])
 
 
 def exists(url: str) -> bool:
@@ -155,6 +169,8 @@ def write_pieces(url: str, pieces: Iterable[bytes | memoryview]) -> str:
         try:
             filesystem.pipe_file(beside_name, data)
             filesystem.mv(beside_name, path)
+        except NotAnsweringError:
+            raise  # to ask once more, for the file to be deleted, would wait as long
         except BaseException:
             _forget(filesystem, beside_name)
             raise

@@ -9,18 +9,16 @@ __all__ = ["read_ahead"]
 FILES_AHEAD = 8
 
 
-def read_ahead(
-    urls: Iterable[str], read: Callable[[str], bytes], *, ahead: int = FILES_AHEAD
-) -> Iterator[Future[bytes]]:
+def read_ahead(urls: Iterable[str], read: Callable[[str], bytes]) -> Iterator[Future[bytes]]:
     """For each URL, in order, what `read` gives or raises; `.result()` tells which.
 
-    At most `ahead` files are being read or wait in memory.
+    At most `FILES_AHEAD` files are being read or wait in memory.
     """
     waiting: deque[Future[bytes]] = deque()
-    with ThreadPoolExecutor(ahead, thread_name_prefix="hilum-read") as threads:
+    with ThreadPoolExecutor(FILES_AHEAD, thread_name_prefix="hilum-read") as threads:
         try:
             for url in urls:
-                if len(waiting) == ahead:
+                if len(waiting) == FILES_AHEAD:
                     yield waiting.popleft()
                 waiting.append(threads.submit(read, url))
             while waiting:

@@ -4,11 +4,13 @@ What is left out is what Spark leaves out: names that begin with a dot or an und
 of folders, unless they are given themselves.
 """
 
+import re
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from fnmatch import fnmatch
+from pathlib import Path
 from typing import Any
 
 from hilum.storage.locating import local_path, locate
@@ -16,6 +18,7 @@ from hilum.storage.locating import local_path, locate
 __all__ = ["FoundFile", "list_files"]
 
 _MAGIC = "*?[{"
+_BRACES = re.compile(r"\{([^{}]*)\}")
 _LISTED_TOGETHER = 8  # files of one folder: from here on one listing is cheaper than a look at each
 
 
@@ -42,10 +45,11 @@ def list_files(
     Args:
         urls: one or several. A file whose own name looks like a glob is that file.
         recursive: also in folders below.
-        glob: keep only files whose name matches.
+        glob: keep only files whose name matches; `{png,jpg}` is one or the other, as for Spark.
 
     Raises:
         FileNotFoundError: nothing is at one of them.
+        OSError: a storage, or a folder of a remote one, that cannot be asked.
     """
     wanted = [urls] if isinstance(urls, str) else list(dict.fromkeys(urls))
     found: dict[str, FoundFile] = {}
@@ -62,9 +66,10 @@ def _by_folder(urls: Iterable[str]) -> dict[str, list[str]]:
     """Last parts of URLs by what is before; local paths and roots stay whole under ""."""
     folders: dict[str, list[str]] = defaultdict(list)
     for url in urls:
-        folder, _, name = url.rstrip("/").rpartition("/")
-        whole = local_path(url) is not None or folder.endswith("/") or not name
-        folders["" if whole else folder].append(url if whole else name)
+        scheme, separator, rest = url.rpartition("://")
+        above, _, name = rest.rstrip("/").rpartition("/")
+        whole = local_path(url) is not None or not above
+        folders["" if whole else f"{scheme}{separator}{above}"].append(url if whole else name)
     return folders
 
 
@@ -83,20 +88,37 @@ def _listed_together(folder: str) -> dict[str, FoundFile]:
 def _find(url: str, recursive: bool) -> list[FoundFile]:
     filesystem, path = locate(url)
     url_of = _urls_like(url, path)
-    if filesystem.isfile(path):
-        return [_file(url_of(path), filesystem.info(path))]
-    if filesystem.isdir(path):
-        return _below(filesystem, path, url_of, recursive)
-    matches = filesystem.glob(path, detail=True) if any(c in url for c in _MAGIC) else {}
-    if not matches:
+    there = _there(filesystem, path)
+    if not there:
         raise FileNotFoundError(f"there is no file, folder or match of {url}")
     found = []
-    for name, entry in matches.items():
-        if entry["type"] == "directory":
+    for name, entry in there.items():
+        if _kind(entry) == "directory":
             found += _below(filesystem, name, url_of, recursive)
         else:
             found.append(_file(url_of(name), entry))
     return found
+
+
+def _there(filesystem: Any, path: str) -> dict[str, dict[str, Any]]:
+    """What has this path, else what matches it; a storage that does not answer is an error."""
+    try:
+        entries = {path: filesystem.info(path)}
+    except (FileNotFoundError, NotADirectoryError):
+        entries = {}
+        for glob in _alternatives(path) if any(letter in path for letter in _MAGIC) else ():
+            entries |= filesystem.glob(glob, detail=True)
+    return {name: entry for name, entry in entries.items() if _kind(entry)}
+
+
+def _alternatives(pattern: str) -> list[str]:
+    """`a{b,c}` as the patterns `ab` and `ac`, which fsspec and fnmatch understand."""
+    braces = _BRACES.search(pattern)  # the first without others inside
+    if braces is None:
+        return [pattern]
+    before, after = pattern[: braces.start()], pattern[braces.end() :]
+    filled = (f"{before}{part}{after}" for part in braces.group(1).split(","))
+    return [one for each in filled for one in _alternatives(each)]
 
 
 def _below(
@@ -106,8 +128,17 @@ def _below(
     return [
         _file(url_of(name), entry)
         for name, entry in entries.items()
-        if not _is_hidden(name[len(path) :]) and not name.endswith("/")
+        if _kind(entry) == "file" and not _is_hidden(name[len(path) :]) and not name.endswith("/")
     ]
+
+
+def _kind(entry: dict[str, Any]) -> str:
+    """file or directory, of a link what it leads to; "" for pipes, sockets and broken links."""
+    kind = str(entry.get("type"))
+    if entry.get("islink"):  # on this machine alone; a folder's listing says "other" of them
+        target = Path(entry["name"])
+        kind = "directory" if target.is_dir() else "file" if target.is_file() else ""
+    return kind if kind in ("directory", "file") else ""
 
 
 def _is_hidden(below: str) -> bool:
@@ -116,9 +147,10 @@ def _is_hidden(below: str) -> bool:
 
 def _urls_like(url: str, path: str) -> Callable[[str], str]:
     """From a file system's paths to URLs (or relative paths) like the one that became `path`."""
-    given = url.rstrip("/")
-    if given.endswith(path):
-        return lambda name: given.removesuffix(path) + name
+    scheme, separator, rest = url.rpartition("://")
+    given, stem = scheme + separator + rest.rstrip("/"), path.rstrip("/")  # roots end in "/"
+    if given.endswith(stem):
+        return lambda name: given.removesuffix(stem) + name
     if path.endswith(f"/{given}"):
         return lambda name: name.removeprefix(path.removesuffix(given))
     return lambda name: ("file://" if url.startswith("file:") else "") + name
@@ -137,4 +169,5 @@ def _modified_s(entry: dict[str, Any]) -> float:
 
 
 def _matches(url: str, glob: str | None) -> bool:
-    return glob is None or fnmatch(url.rpartition("/")[2], glob)
+    name = url.rpartition("/")[2]
+    return glob is None or any(fnmatch(name, one) for one in _alternatives(glob))

@@ -4,19 +4,25 @@ s3fs passes on what botocore says, which is "Forbidden" or "Unable to locate cre
 neither file nor setting; some of it is no OSError. Directories do not exist on S3.
 """
 
+from collections.abc import AsyncIterator
 from typing import Any
 
 from botocore.exceptions import (
     BotoCoreError,
     ClientError,
+    HTTPClientError,
     NoCredentialsError,
     PartialCredentialsError,
 )
 from s3fs import S3FileSystem
+from s3fs.core import S3_RETRYABLE_ERRORS
+
+from hilum.storage.refusals import CredentialsError, NotAnsweringError, raise_unless_gone
 
 __all__ = ["S3"]
 
 _KEYS = "AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or AWS_PROFILE with ~/.aws"
+_OF_ONE_OBJECT = ("AccessDenied", "403", "InvalidObjectState")  # others are of whoever asks
 _ADDRESS = "AWS_ENDPOINT_URL names a server other than Amazon's, AWS_DEFAULT_REGION the region"
 
 
@@ -40,10 +46,34 @@ class S3(S3FileSystem):  # type: ignore[misc]
                     f"s3://{where}: there is no bucket {bucket!r}. Hint: make it first; {_ADDRESS}"
                 ) from error
             raise
-        except (NoCredentialsError, PartialCredentialsError, PermissionError) as error:
-            raise PermissionError(f"s3://{where}: {error}. Hint: {_KEYS}") from error
+        except (NoCredentialsError, PartialCredentialsError) as error:
+            raise CredentialsError(f"s3://{where}: {error}. Hint: {_KEYS}") from error
+        except PermissionError as error:
+            kind = PermissionError if _code(error) in _OF_ONE_OBJECT else CredentialsError
+            raise kind(f"s3://{where}: {error}. Hint: {_KEYS}") from error
+        except HTTPClientError as error:
+            raise NotAnsweringError(f"s3://{where}: {error}. Hint: {_ADDRESS}") from error
         except (BotoCoreError, ClientError) as error:
             raise OSError(f"s3://{where}: {error}. Hint: {_ADDRESS}") from error
 
+    async def _cat_file(self, path: str, *more: Any, **arguments: Any) -> Any:
+        try:
+            return await super()._cat_file(path, *more, **arguments)
+        except S3_RETRYABLE_ERRORS as error:  # the answer broke off, as often as it was asked for
+            raise OSError(f"s3://{path}: {error}. Hint: {_ADDRESS}") from error
+
+    async def _walk(
+        self, path: str, *more: Any, on_error: Any = raise_unless_gone, **arguments: Any
+    ) -> AsyncIterator[Any]:
+        """Like s3fs, but a folder that cannot be listed is no empty one."""
+        async for found in super()._walk(path, *more, on_error=on_error, **arguments):
+            yield found
+
     def makedirs(self, path: str, exist_ok: bool = False) -> None:
         """Nothing: a file needs no directory here, and buckets are their owner's to make."""
+
+
+def _code(error: PermissionError) -> str:
+    """What the server called it."""
+    response = getattr(error.__cause__, "response", None) or {}
+    return str(response.get("Error", {}).get("Code", ""))

@@ -19,6 +19,7 @@ from fsspec.spec import AbstractBufferedFile
 
 from hilum.errors import MissingDependencyError
 from hilum.storage.hadoop_settings import hadoop_settings, namenode_addresses, uses_kerberos
+from hilum.storage.refusals import CredentialsError, NotAnsweringError, raise_unless_gone
 
 __all__ = ["HdfsOverHttp", "open_hdfs"]
 
@@ -90,6 +91,7 @@ class HdfsOverHttp(WebHDFS):  # type: ignore[misc]
 
         Raises:
             FileNotFoundError, PermissionError, OSError: as the server says, with its words.
+            NotAnsweringError: nobody did for a minute.
         """
         deadline, pause_s = time.monotonic() + RETRY_S, FIRST_PAUSE_S
         while True:
@@ -102,7 +104,7 @@ class HdfsOverHttp(WebHDFS):  # type: ignore[misc]
             self._active = (self._active + 1) % len(self._addresses)
             if time.monotonic() + pause_s > deadline:
                 where = " or ".join(self._addresses)
-                raise OSError(
+                raise NotAnsweringError(
                     f"HDFS did not answer within {RETRY_S:.0f} s ({op} {path} at {where}): "
                     f"{problem}. Hint: is WebHDFS there (dfs.namenode.http-address in "
                     "HADOOP_CONF_DIR, or HILUM_WEBHDFS=http://HOST:PORT), and a data node?"
@@ -135,6 +137,12 @@ class HdfsOverHttp(WebHDFS):  # type: ignore[misc]
         except FileNotFoundError:
             return False
         return True
+
+    def walk(
+        self, path: str, *more: Any, on_error: Any = raise_unless_gone, **arguments: Any
+    ) -> Any:
+        """Like fsspec, but a folder that cannot be listed is no empty one."""
+        return super().walk(path, *more, on_error=on_error, **arguments)
 
     def pipe_file(self, path: str, value: bytes, **kwargs: Any) -> None:
         """Write a file in one request, over one that is there."""
@@ -192,7 +200,8 @@ def _check(answer: requests.Response, path: str) -> None:
     if kind == "FileNotFoundException" or (not kind and answer.status_code == 404):
         raise FileNotFoundError(what)
     if kind in _REFUSED or answer.status_code == 401:
-        raise PermissionError(f"{what}. Hint: HADOOP_USER_NAME names the user of HDFS")
+        refused = CredentialsError if answer.status_code == 401 else PermissionError
+        raise refused(f"{what}. Hint: HADOOP_USER_NAME names the user of HDFS")
     if not kind and answer.status_code >= 500:
         raise _PassingError(what)
     raise OSError(f"{kind}: {what}" if kind else what)
