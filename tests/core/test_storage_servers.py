@@ -123,7 +123,7 @@ def test_a_reader_sees_the_old_file_or_the_new_one(root):
 
     def write():
         try:
-            for step in range(1, 10):
+            for step in range(1, 30):
                 storage.write_json(url, {"step": step})
         finally:
             done.set()
@@ -135,7 +135,7 @@ def test_a_reader_sees_the_old_file_or_the_new_one(root):
         seen.append(storage.read_json(url)["step"])
     writer.join()
     assert seen == sorted(seen)
-    assert storage.read_json(url) == {"step": 9}
+    assert storage.read_json(url) == {"step": 29}
 
 
 def test_a_data_node_that_comes_back_is_waited_for(conf):

@@ -62,11 +62,9 @@ def main(address: str, folder: Path) -> None:
     with step("fit"):
         fitted = pipeline.fit(data)
     with step("transform"):
-        scored = fitted.transform(data).cache()
-        scores = scores_of(scored)
+        scores = scores_of(fitted.transform(data))
     with step("evaluate"):
-        auroc = RocAucEvaluator(findings=FINDINGS).evaluate(scored)
-        scored.unpersist()  # or another model of the same plan would be answered from it
+        auroc = RocAucEvaluator(findings=FINDINGS).evaluate(fitted.transform(data))
     model = fitted.stages[1]
     with step("save and load a model, twice"):
         for name in ("first", "second"):
@@ -74,9 +72,9 @@ def main(address: str, folder: Path) -> None:
             loaded = NNModel.load(MODEL)
         refused = refusal(lambda: model.save(MODEL))
     with step("save and load pipelines"):
-        pipeline.save(str(folder / "pipeline"))
-        pipeline.write().overwrite().save(str(folder / "pipeline"))
-        fitted.save(str(folder / "fitted"))
+        for stage, name in ((pipeline, "pipeline"), (fitted, "fitted")):
+            stage.save(str(folder / name))
+            stage.write().overwrite().save(str(folder / name))
         unfitted = Pipeline.load(str(folder / "pipeline")).getStages()[1]
         again = PipelineModel.load(str(folder / "fitted"))
     with step("transform again"):
