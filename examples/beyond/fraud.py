@@ -33,6 +33,7 @@ RARE = "Hernia"
 TABLE = "Data_Entry_2017_v2020.csv.gz"
 KEPT = 8  # one in so many rows without the event is learnt from
 WEIGHT = 8.0  # of a row with it, against 1; else its 0.2 % hardly move the network
+RESAMPLES = 300  # of the bootstrap
 
 
 def find(spark: SparkSession, data: Path | None) -> tuple[Findings, dict[str, PrCurve | None]]:
@@ -67,7 +68,7 @@ def find(spark: SparkSession, data: Path | None) -> tuple[Findings, dict[str, Pr
     }
     truth, patients = scored.event.to_numpy(), scored.patient_id.tolist()
     tables = {
-        name: metric_table(truth, values, patients, num_resamples=300).findings[0]
+        name: metric_table(truth, values, patients, num_resamples=RESAMPLES).findings[0]
         for name, values in scores.items()
     }
     found = {

@@ -33,6 +33,7 @@ HEADINGS = (
     "Airspace Disease", "Catheters, Indwelling", "Nodule", "Scoliosis", "Emphysema",
 )  # fmt: skip
 WORDS = 72  # of a report; one in fourteen is longer
+RESAMPLES = 500  # of the bootstrap
 
 
 class Report(NamedTuple):
@@ -93,7 +94,10 @@ def find(spark: SparkSession, data: Path | None) -> tuple[Findings, None]:
         "network": 1 / (1 + np.exp(-np.array([row.prediction for row in rows]))),
         "words": words.predict_proba([report.text for report in asked]),
     }
-    measured = {name: metric_table(truth, s, num_resamples=500) for name, s in scores.items()}
+    measured = {
+        name: metric_table(truth, values, num_resamples=RESAMPLES)
+        for name, values in scores.items()
+    }
     found = {
         "reports_learnt": len(learnt),
         "reports_asked": len(asked),
@@ -113,22 +117,23 @@ def find(spark: SparkSession, data: Path | None) -> tuple[Findings, None]:
 
 
 def draw(found: Findings, drawn: None) -> Figure:
-    """AUC and interval of each heading for both models."""
+    """AUC and interval of each heading for both models, the commonest first."""
     figure = new_figure(8.5, 4.4)
     axes = figure.subplots()
+    headings = sorted(HEADINGS, key=lambda heading: -found["positives"][heading])
     names = {"network": "network over words in order", "words": "linear model of which words occur"}
     for key, color, shift in (("network", ORANGE, -0.15), ("words", BLUE, 0.15)):
         mean = with_interval(found["mean_auroc"][key], found["mean_auroc_ci95"][key])
         label: str | None = f"{names[key]}: mean AUC {mean}"
-        for y, heading in enumerate(HEADINGS):
+        for y, heading in enumerate(headings):
             axes.plot(found["auroc_ci95"][key][heading], (y + shift,) * 2, color=color, linewidth=2)
             value = found["auroc"][key][heading]
             axes.plot(value, y + shift, "o", color=color, markersize=5, label=label)
             label = None
-    for y, heading in enumerate(HEADINGS):
+    for y, heading in enumerate(headings):
         axes.text(1.005, y, f"{found['positives'][heading]} reports", va="center", fontsize=8,
                   color=GREY)  # fmt: skip
-    axes.set_yticks(range(len(HEADINGS)), HEADINGS, fontsize=9)
+    axes.set_yticks(range(len(headings)), headings, fontsize=9)
     axes.invert_yaxis()
     axes.set_xlim(right=1.0)
     axes.set_title(f"AUC on {found['reports_asked']:,} reports that were not learnt", fontsize=9,

@@ -110,7 +110,7 @@ def draw(found: Findings, drawn: dict[str, Array]) -> Figure:
     for at, (name, errors) in enumerate(found["rmse_mv_by_second"].items()):
         right.bar(np.arange(len(errors)) + 0.27 * at, errors, width=0.25, color=colors[name],
                   label=f"{name.replace('_', ' ')}: {found['rmse_mv'][name]:.3f}")  # fmt: skip
-    right.set_xticks(np.arange(3) + 0.27, ["7 s", "8 s", "9 s"])
+    right.set_xticks(np.arange(3) + 0.27, ["7 to 8 s", "8 to 9 s", "9 to 10 s"])
     right.set_ylim(0, 1.35 * max(max(e) for e in found["rmse_mv_by_second"].values()))
     right.set_title("Root mean squared error in mV", fontsize=9, color=INK, loc="left")
     right.legend(frameon=False, fontsize=8)

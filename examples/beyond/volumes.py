@@ -104,7 +104,9 @@ def draw(found: Findings, drawn: npt.NDArray[np.float64]) -> Figure:
         f"{name} {with_interval(found['right'][name], found['right_ci95'][name])}"
         for name in ("network", "linear")
     ]
-    title = "\n".join(["Answers of the network (columns)", *words, "chance 0.25"])
+    table.set_xlabel("answer of the network", fontsize=9, color=INK)
+    table.set_ylabel("true", fontsize=9, color=INK)
+    title = "\n".join([*words, "chance 0.25"])
     table.set_title(title, fontsize=9, color=INK, loc="left")
     return figure
 

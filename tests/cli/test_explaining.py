@@ -100,10 +100,10 @@ def test_robustness_is_measured_on_labelled_images(spark, bundle_directory, phan
         str(phantoms / "images"),
         str(labels),
         str(tmp_path),
-        max_images=8,
+        max_images=3,
     )
-    assert found.num_images == 8
-    assert json.loads((tmp_path / "robustness.json").read_text())["num_images"] == 8
+    assert found.num_images == 3
+    assert json.loads((tmp_path / "robustness.json").read_text())["num_images"] == 3
     with Image.open(tmp_path / "robustness.png") as image:
         assert image.width > 1000
 

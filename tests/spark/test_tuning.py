@@ -5,7 +5,7 @@ import pytest
 from pyspark.ml import Pipeline, PipelineModel
 from pyspark.ml.evaluation import BinaryClassificationEvaluator
 from pyspark.ml.feature import SQLTransformer
-from pyspark.ml.tuning import CrossValidator, ParamGridBuilder, TrainValidationSplit
+from pyspark.ml.tuning import CrossValidator, ParamGridBuilder
 from sklearn.metrics import roc_auc_score
 
 import any_models
@@ -18,6 +18,7 @@ from tiny_models import tiny_bundle
 pytestmark = pytest.mark.spark
 
 FINDINGS = ["Bright", "Left"]
+RATES = [1e-4, 0.1]
 IMAGE = "image struct<origin:string,height:int,width:int,nChannels:int,mode:int,data:binary>"
 
 
@@ -67,70 +68,81 @@ def test_no_patient_is_in_two_folds_and_a_row_of_nobody_in_none(spark):
         folds_by_patient(table, 3, patientCol="who")
 
 
-def test_cross_validation_over_patients_fits_in_parallel_and_is_the_same_as_by_hand(data, tmp_path):
-    """Two folds and two learning rates at once; each fit is a run of its own."""
+@pytest.fixture(scope="module")
+def runs(tmp_path_factory):
+    return tmp_path_factory.mktemp("runs")
+
+
+@pytest.fixture(scope="module")
+def tuned(data, runs):
+    """Two folds and two learning rates, all at once, of a pipeline; the folded table and the grid.
+
+    Each fit is a run of its own. The second stage makes of one finding what Spark's own evaluators
+    read.
+    """
     folded = folds_by_patient(data, 2)
-    stage = estimator(runDir=str(tmp_path / "{run}"), seed=5)
-    grid = ParamGridBuilder().addGrid(stage.learningRate, [1e-4, 0.1]).build()
-    evaluator = RocAucEvaluator(findings=FINDINGS)
+    stage = estimator(runDir=str(runs / "{run}"), seed=5)
+    one = SQLTransformer(
+        statement="SELECT *, double(prediction[1]) AS rawPrediction, labels[1] AS label "
+        "FROM __THIS__ WHERE prediction IS NOT NULL AND labels[1] IS NOT NULL"
+    )
+    grid = ParamGridBuilder().addGrid(stage.learningRate, RATES).build()
     validator = CrossValidator(
-        estimator=stage,
+        estimator=Pipeline(stages=[stage, one]),
         estimatorParamMaps=grid,
-        evaluator=evaluator,
+        evaluator=RocAucEvaluator(findings=FINDINGS),
         numFolds=2,
         foldCol="fold",
         parallelism=2,
         collectSubModels=True,
     )
-    tuned = validator.fit(folded)
-    assert len(list(tmp_path.iterdir())) == 5, "four fits and the best one on all patients"
+    return validator.fit(folded), folded
+
+
+def best_rate(tuned):
+    return RATES[int(np.argmax(tuned.avgMetrics))]
+
+
+def test_cross_validation_over_patients_fits_in_parallel_and_is_the_same_as_by_hand(tuned, runs):
+    found, folded = tuned
+    assert len(list(runs.iterdir())) == 5, "four fits and the best one on all patients"
+    evaluator = RocAucEvaluator(findings=FINDINGS)
     by_fold = []
-    for fold, models in enumerate(tuned.subModels):
+    for fold, models in enumerate(found.subModels):
         rest = folded.filter(f"fold = {fold}").cache()
         by_fold.append([evaluator.evaluate(model.transform(rest)) for model in models])
-    np.testing.assert_allclose(tuned.avgMetrics, np.mean(by_fold, axis=0), atol=1e-9)
-    best = grid[int(np.argmax(tuned.avgMetrics))][stage.learningRate]
-    warmup = tuned.bestModel.bundle.provenance["training"]["schedule"]["parts"][0][0]
-    assert warmup["peak"] == best
-    assert isinstance(tuned.bestModel, NNModel)
+    np.testing.assert_allclose(found.avgMetrics, np.mean(by_fold, axis=0), atol=1e-9)
+    best, _ = found.bestModel.stages
+    warmup = best.bundle.provenance["training"]["schedule"]["parts"][0][0]
+    assert warmup["peak"] == best_rate(found)
+    assert isinstance(best, NNModel)
 
 
-def test_a_list_of_parameters_gives_a_model_each_and_fitting_again_starts_afresh(data):
-    stage = estimator()
-    maps = [{stage.seed: 1}, {stage.seed: 2, stage.predictionCol: "p"}]
-    first, second = stage.fit(data, maps)
-    again = stage.fit(data, maps[0])
-    assert (first.getPredictionCol(), second.getPredictionCol()) == ("prediction", "p")
-    for name, tensor in first.bundle.weights.items():
-        assert again.bundle.weights[name].equal(tensor), name
-    assert any(not second.bundle.weights[n].equal(t) for n, t in first.bundle.weights.items())
+def test_a_list_of_parameters_gives_a_model_each_and_fitting_again_starts_afresh(tuned):
+    """The first of them is the best model once more, which was fitted after others."""
+    found, folded = tuned
+    stage = estimator(learningRate=best_rate(found))
+    maps = [{stage.seed: 5}, {stage.seed: 2, stage.predictionCol: "p"}]
+    again, other = stage.fit(folded, maps)
+    assert (again.getPredictionCol(), other.getPredictionCol()) == ("prediction", "p")
+    best = found.bestModel.stages[0].bundle.weights
+    for name, tensor in again.bundle.weights.items():
+        assert best[name].equal(tensor), name
+    assert any(not other.bundle.weights[name].equal(tensor) for name, tensor in best.items())
     assert stage.getSeed() == 0
     assert len(again.summary) == 1
     assert again.summary.train_loss[0] == again.history.epochs[0].train_loss
 
 
-def test_sparks_own_evaluator_and_split_work_on_one_finding_in_a_pipeline(data, tmp_path):
-    one = SQLTransformer(
-        statement="SELECT *, double(prediction[1]) AS rawPrediction, labels[1] AS label "
-        "FROM __THIS__ WHERE prediction IS NOT NULL AND labels[1] IS NOT NULL"
-    )
-    stage = estimator()
-    pipeline = Pipeline(stages=[stage, one])
-    split = TrainValidationSplit(
-        estimator=pipeline,
-        estimatorParamMaps=ParamGridBuilder().addGrid(stage.learningRate, [0.01]).build(),
-        evaluator=BinaryClassificationEvaluator(),
-        trainRatio=0.5,
-        seed=1,
-    )
-    tuned = split.fit(data)
+def test_sparks_own_evaluator_reads_one_finding_of_the_best_pipeline_after_saving(
+    tuned, data, tmp_path
+):
     path = str(tmp_path / "best")
-    tuned.bestModel.write().overwrite().save(path)
+    tuned[0].bestModel.write().overwrite().save(path)
     scored = PipelineModel.load(path).transform(data).select("rawPrediction", "label").cache()
     rows = scored.collect()
     known = roc_auc_score([row.label for row in rows], [row.rawPrediction for row in rows])
     assert BinaryClassificationEvaluator().evaluate(scored) == pytest.approx(known, abs=1e-9)
-    assert 0 <= tuned.validationMetrics[0] <= 1
 
 
 def test_an_output_column_that_is_there_is_refused_by_its_parameter(data):
