@@ -46,7 +46,7 @@ def test_what_an_autoencoder_cannot_redraw_is_strange(find):
 
 
 def test_reports_are_read_as_people_read_them(find):
-    found = find("report_findings")
+    found = find("report_findings", RESAMPLES=100)
     assert found["reports_learnt"] + found["reports_asked"] == 3927
     low, _ = found["mean_auroc_ci95"]["network"]
     assert low > 0.9
