@@ -28,7 +28,6 @@ Array = npt.NDArray[np.float32]
 SIDE, MEAN, STD = 64, 0.449, 0.226
 PHANTOMS, NARROW = 600, 32
 PLACE = 8  # pixels; the strangest place of an image is what counts
-RESAMPLES = 1000  # of the bootstrap
 NOTHING = "array_max(labels) = 0"
 
 
@@ -69,7 +68,7 @@ def find(spark: SparkSession, data: Path | None) -> tuple[Findings, dict[str, Ar
         "with_findings": int(strange.sum()),
         "auroc": {name: float(roc_auc_score(strange, e)[0]) for name, e in errors.items()},
         "auroc_ci95": {
-            name: auroc_intervals(strange, e, patients, num_resamples=RESAMPLES).findings[0]
+            name: auroc_intervals(strange, e, patients, num_resamples=1000).findings[0]
             for name, e in errors.items()
         },
     }
@@ -116,9 +115,9 @@ def draw(found: Findings, drawn: dict[str, Array]) -> Figure:
         axes.hist(scores, bins, color=color, alpha=0.5, label=f"{words}: {len(scores)}",
                   weights=np.full(len(scores), 1 / len(scores)))  # fmt: skip
     axes.set_xscale("log")
-    words = f"Square of the largest mean difference in a place of {PLACE} x {PLACE} pixels"
-    axes.set_xlabel(words, fontsize=9, color=INK)
-    axes.set_ylabel("Share of each kind", fontsize=9, color=INK)
+    axes.set_xlabel(
+        "Square of the largest mean difference, share of each kind", fontsize=9, color=INK
+    )
     lines = [f"{name} {with_interval(value, found['auroc_ci95'][name])}"
              for name, value in found["auroc"].items()]  # fmt: skip
     axes.set_title("AUC: " + "\n".join(lines), fontsize=9, color=INK, loc="left")
