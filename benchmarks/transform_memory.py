@@ -4,8 +4,8 @@
 
 Files of phantom radiographs are linked under many names until they make up the megabytes, and are
 predicted as one partition by one worker. Peak resident memory is read from Linux for the Python
-worker and for Java, after a twentieth of the files and after all of them: the second must not grow
-with the partition. Then, on a cached DataFrame: the first prediction of a session (worker forked,
+worker and for Java, after a third of the files, which is more than two Arrow batches of 256, and
+after all of them: it must not grow with the partition. Then, on a cached DataFrame: the first prediction of a session (worker forked,
 network loaded) and later ones, with Hilum's daemon of workers and with Spark's own, and the
 overhead per forward pass against bare inference in this process. Prints JSON.
 """
@@ -91,11 +91,11 @@ def scored(model: NNModel, data: DataFrame) -> int:
 
 
 def memory(options: argparse.Namespace, sources: list[Path], folder: Path) -> dict[str, Any]:
-    """Throughput and peaks on a twentieth of the files, then on all; each as one partition."""
+    """Throughput and peaks on a third of the files, then on all; each as one partition."""
     spark = local_session("local[1]", memory="1g", config=ONE_PARTITION)
     model = NNModel(bundle_of(options.model, options.size)).setPredictBatchSize(BATCH)
     result: dict[str, Any] = {}
-    for name, megabytes in (("part", options.megabytes / 20), ("all", options.megabytes)):
+    for name, megabytes in (("part", options.megabytes / 3), ("all", options.megabytes)):
         images = linked(folder / name, sources, megabytes)
         data = read_radiographs(spark, str(folder / name))
         started = time.perf_counter()

@@ -32,6 +32,7 @@ HEADER_FIELDS: list[tuple[str, pa.DataType]] = [
     ("sop_instance_uid", pa.string()),
     ("warnings", pa.list_(pa.string())),
 ]
+PIECE_BYTES = 16_000_000  # of pixels in one array that leaves the decoder
 _DECODED = pa.struct([("image", pa.struct(IMAGE_FIELDS)), *HEADER_FIELDS])
 DECODED_DDL = (
     f"struct<image:{IMAGE_DDL},"
@@ -43,23 +44,34 @@ DECODED_DDL = (
 
 @dataclass(frozen=True, slots=True)
 class DecodeBatches:
-    """The UDF's work: file contents in, structs of `_DECODED` out, batch by batch."""
+    """The UDF's work: file contents in, structs of `_DECODED` out."""
 
     size: tuple[int, int] | None
     max_pixels: int
     fail: bool
 
     def __call__(self, batches: Iterator[tuple[pa.Array, pa.Array]]) -> Iterator[pa.Array]:
-        """Decode (contents, paths); a null content is read from its path by this process."""
+        """Decode (contents, paths); a null content is read from its path by this process.
+
+        Rows come out in order, cut otherwise than they came in: a batch of 256 paths may be
+        gigabytes of pixels.
+        """
         for contents, paths in batches:
             pairs = list(zip(contents, paths.to_pylist(), strict=True))
             absent = (path for content, path in pairs if not content.is_valid)
             remote = storage.read_ahead(
                 (path for path in absent if storage.local_path(path) is None), read_remote_file
             )
-            rows = [self._row(content, path, remote) for content, path in pairs]
+            rows, held_bytes = [], 0
+            for content, path in pairs:
+                rows.append(row := self._row(content, path, remote))
+                held_bytes += len(row["image"]["data"]) if "image" in row else 0
+                if held_bytes >= PIECE_BYTES:
+                    yield pa.array(rows, type=_DECODED)
+                    rows, held_bytes = [], 0
             spare_the_collector()
-            yield pa.array(rows, type=_DECODED)
+            if rows:
+                yield pa.array(rows, type=_DECODED)
 
     def _row(
         self, content: pa.Scalar, path: str, remote: Iterator[Future[bytes]]
