@@ -50,5 +50,5 @@ def test_images_labels_and_all_of_a_run_are_on_s3_and_commands_read_it_back(
     monkeypatch.delenv("AWS_SECRET_ACCESS_KEY")
     answer = hilum("info", bundle)
     assert answer.code == 1
-    assert answer.err.startswith(f"hilum: PermissionError: {bundle}/manifest.json: ")
+    assert answer.err.startswith(f"hilum: CredentialsError: {bundle}/manifest.json: ")
     assert "AWS_SECRET_ACCESS_KEY" in answer.err
