@@ -5,9 +5,10 @@
 Files of phantom radiographs are linked under many names until they make up the megabytes, and are
 predicted as one partition by one worker. Peak resident memory is read from Linux for the Python
 worker and for Java, after a third of the files, which is more than two Arrow batches of 256, and
-after all of them: it must not grow with the partition. Then, on a cached DataFrame: the first prediction of a session (worker forked,
-network loaded) and later ones, with Hilum's daemon of workers and with Spark's own, and the
-overhead per forward pass against bare inference in this process. Prints JSON.
+after all of them: it must not grow with the partition. Then, on a cached DataFrame: the first
+prediction of a session (worker forked, network loaded) and later ones, with Hilum's daemon of
+workers and with Spark's own, and the overhead per forward pass against bare inference in this
+process. Prints JSON.
 """
 
 import argparse
