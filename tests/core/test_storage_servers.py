@@ -11,12 +11,16 @@ from urllib.parse import urlsplit
 from urllib.request import Request, urlopen
 
 import pytest
+from pyspark.ml import PipelineModel
 
+import any_models
 from cut_connection import CuttingProxy
 from hadoop import HadoopMissingError, Hdfs, hadoop_jars
 from hilum import storage
 from hilum.errors import InvalidValueError
 from hilum.inference import load_bundle, save_bundle
+from hilum.models import factory
+from hilum.spark import NNEstimator, NNModel
 from hilum.spark.preflight import require_writable
 from hilum.storage import hadoop_settings
 from hilum.storage.locating import locate
@@ -164,6 +168,34 @@ def test_a_bundle_on_a_full_hdfs_is_no_bundle(conf):
         load_bundle(conf.url("bundles", "full"))
     with pytest.raises(InvalidValueError, match=r"--out must be .*[Qq]uota"):
         require_writable(conf.url("bundles", "full"), "--out")
+
+
+def test_stages_and_pipelines_are_saved_on_hdfs_and_read_back(spark, conf):
+    """Metadata through Spark's client, the rest over WebHDFS, both in one folder."""
+    bundle, url = tiny_bundle(), conf.url("stages", "first pipeline")
+    trained = PipelineModel([NNModel(bundle).setPredictionCol("score")])
+    trained.save(url)
+    trained.write().overwrite().save(url)
+    (model,) = PipelineModel.load(url).stages
+    assert (model.bundle.digest, model.getPredictionCol()) == (bundle.digest, "score")
+    (folder,) = storage.list_names(storage.join(url, "stages"))
+    saved = storage.join(url, "stages", folder)
+    assert set(storage.list_names(saved)) == {"metadata", "bundle", "history.json"}
+    storage.delete_tree(storage.join(saved, "bundle"))
+    with pytest.raises(InvalidValueError, match=r"saved to its end.*no bundle"):
+        NNModel.load(saved)
+    estimator = conf.url("stages", "estimator")
+    NNEstimator(model=factory(any_models.small_net, width=2), maxEpochs=3).save(estimator)
+    loaded = NNEstimator.load(estimator)
+    assert loaded.getModel() == factory(any_models.small_net, width=2)
+    assert loaded.getMaxEpochs() == 3
+
+
+def test_a_stage_on_s3_asks_for_sparks_connector(spark, keys):
+    model = NNModel(tiny_bundle())
+    for ask in (model.save, model.write().overwrite().save, NNModel.load):
+        with pytest.raises(InvalidValueError, match=r"connector for s3a://hilum/m.*hadoop-aws"):
+            ask("s3a://hilum/m")
 
 
 def test_a_write_to_s3_that_breaks_off_is_repeated_or_leaves_the_old_file(keys, monkeypatch):

@@ -11,6 +11,7 @@ from hilum.spark.cluster_settings import (
     PACKED_PYTHON,
     check_cluster,
     cluster_defaults,
+    connector_settings,
     environment_settings,
     given_settings,
     parse_properties,
@@ -131,6 +132,19 @@ def test_executors_are_told_where_storage_is_and_nothing_else():
         "spark.executorEnv.AWS_ENDPOINT_URL": "http://h:1",
         "spark.executorEnv.AWS_SECRET_ACCESS_KEY": "k",
     }
+
+
+def test_sparks_connector_for_s3_reaches_the_server_that_awss_tools_do():
+    own = {"AWS_ENDPOINT_URL": "http://minio:9000", "AWS_DEFAULT_REGION": "eu-west-1"}
+    assert connector_settings(own) == {
+        "spark.hadoop.fs.s3a.endpoint.region": "eu-west-1",
+        "spark.hadoop.fs.s3a.endpoint": "http://minio:9000",
+        "spark.hadoop.fs.s3a.path.style.access": "true",
+    }
+    assert connector_settings({"AWS_REGION": "us-east-2", "AWS_DEFAULT_REGION": "no"}) == {
+        "spark.hadoop.fs.s3a.endpoint.region": "us-east-2"
+    }, "Amazon's own servers"
+    assert connector_settings({}) == {}
 
 
 def test_spark_defaults_and_submit_arguments_are_found(tmp_path):

@@ -12,9 +12,11 @@ import pyarrow.parquet as pq
 import pytest
 from pyspark.errors import PySparkException
 
+from hilum import storage
 from hilum.errors import InvalidValueError
 from hilum.spark import read_radiographs, tables
 from hilum.spark.images import MAX_PIXELS, radiograph_rows
+from hilum.spark.storage_errors import storage_errors
 from hilum.spark.without_connector import (
     connector_needed,
     list_with_storage,
@@ -109,3 +111,42 @@ def test_what_only_spark_can_read_is_said_in_a_sentence(spark):
             connector_needed(url),
         ):
             spark.read.parquet(url)
+
+
+JAVA_SAYS = (
+    "An error occurred while calling o59.load.\n: {}\n\tat org.apache.hadoop.fs.X.y(X.java:1)"
+)
+
+
+@pytest.mark.parametrize(
+    ("java", "kind", "words"),
+    [
+        (
+            "org.apache.hadoop.security.AccessControlException: Permission denied: user=a, "
+            'access=READ_EXECUTE, inode="/cxr"',
+            storage.CredentialsError,
+            r"Permission denied: user=a.*/cxr.*HADOOP_USER_NAME",
+        ),
+        (
+            "java.nio.file.AccessDeniedException: s3a://b/x: getFileStatus on s3a://b/x: 403",
+            storage.CredentialsError,
+            r"^s3a://b/x.*403.*AWS_SECRET_ACCESS_KEY",
+        ),
+        (
+            "java.net.ConnectException: Call From h to nn:9000 failed on connection exception",
+            storage.NotAnsweringError,
+            r"to nn:9000 failed.*HADOOP_CONF_DIR",
+        ),
+        ("java.net.UnknownHostException: nowhere", storage.NotAnsweringError, r"^nowhere\. Hint"),
+    ],
+)
+def test_what_sparks_own_clients_say_is_a_sentence_without_their_trace(java, kind, words):
+    with pytest.raises(kind, match=words) as caught, storage_errors():
+        raise PySparkException(JAVA_SAYS.format(java))
+    assert "X.java" not in str(caught.value)
+    assert caught.value.__cause__ is None
+
+
+def test_other_errors_of_spark_stay_what_they_are():
+    with pytest.raises(PySparkException, match="AnalysisException"), storage_errors():
+        raise PySparkException(JAVA_SAYS.format("org.apache.spark.sql.AnalysisException: no"))

@@ -1,8 +1,7 @@
 """A real name node and data node for tests: processes of their own on loopback, gone afterwards.
 
 The servers are those of Maven's `hadoop-client-minicluster`, in the version of the Hadoop client
-that the installed pyspark ships. The jars (89 MB) are downloaded once, into a cache folder that all
-test runs share (HILUM_TEST_CACHE, else ~/.cache/hilum-tests). A daemon dies with the process that
+that the installed pyspark ships (89 MB, downloaded once). A daemon dies with the process that
 started it, also when that one is killed.
 
     with Hdfs(folder) as hdfs:
@@ -12,7 +11,6 @@ started it, also when that one is killed.
 """
 
 import ctypes
-import fcntl
 import os
 import re
 import shutil
@@ -30,11 +28,12 @@ from xml.sax.saxutils import escape
 
 import pyspark
 
+from maven import JarsMissingError, cache_folder, jars
+
 __all__ = [
     "Daemon",
     "HadoopMissingError",
     "Hdfs",
-    "cache_folder",
     "classpath",
     "die_with_parent",
     "free_ports",
@@ -44,7 +43,6 @@ __all__ = [
 ]
 
 SPARK_JARS = Path(pyspark.__file__).parent / "jars"
-DOWNLOAD_S = 300
 START_S = 90.0
 POLL_S = 0.05
 # Small heaps and the first compiler only: the daemons of a test live for seconds.
@@ -56,15 +54,6 @@ JAVA_OPTIONS = (
     "-Xshare:auto",
     "-Djava.net.preferIPv4Stack=true",
 )
-_ARTIFACTS = """
-<project xmlns="http://maven.apache.org/POM/4.0.0"><modelVersion>4.0.0</modelVersion>
-<groupId>hilum</groupId><artifactId>tests</artifactId><version>1</version><dependencies>
-<dependency><groupId>org.apache.hadoop</groupId><artifactId>hadoop-client-minicluster</artifactId>
-<version>{version}</version></dependency>
-<dependency><groupId>org.bouncycastle</groupId><artifactId>bcpkix-jdk18on</artifactId>
-<version>1.80</version></dependency>
-</dependencies></project>
-"""
 _LOGGING = """\
 rootLogger.level=warn
 rootLogger.appenderRef.o.ref=c
@@ -85,53 +74,20 @@ def hadoop_version() -> str:
     return name.removeprefix("hadoop-client-api-").removesuffix(".jar")
 
 
-def cache_folder() -> Path:
-    """Where downloads are kept for all test runs of this user."""
-    chosen = os.environ.get("HILUM_TEST_CACHE")
-    return Path(chosen) if chosen else Path.home() / ".cache" / "hilum-tests"
-
-
 def hadoop_jars() -> list[Path]:
-    """The jars with Hadoop's servers, downloaded by Maven where they are not there yet.
-
-    Two processes that ask at once download once. The folder appears whole or not at all.
+    """The jars with Hadoop's servers, downloaded where they are not there yet.
 
     Raises:
         HadoopMissingError: no Java, no Maven, or no way to Maven's repository.
     """
-    folder = cache_folder() / f"hadoop-{hadoop_version()}"
     if shutil.which("java") is None:
         raise HadoopMissingError("Hadoop needs java on the PATH")
-    if not folder.is_dir():
-        folder.parent.mkdir(parents=True, exist_ok=True)
-        with (folder.parent / "hadoop.lock").open("w") as lock:
-            fcntl.flock(lock, fcntl.LOCK_EX)
-            if not folder.is_dir():
-                _download(folder)
-    return sorted(folder.glob("*.jar"))
-
-
-def _download(folder: Path) -> None:
-    if shutil.which("mvn") is None:
-        raise HadoopMissingError("the jars of Hadoop's servers are fetched by Maven: no mvn here")
-    beside = folder.with_name(f"{folder.name}.{os.getpid()}")
-    shutil.rmtree(beside, ignore_errors=True)
-    beside.mkdir()
-    (beside / "pom.xml").write_text(_ARTIFACTS.format(version=hadoop_version()))
-    command = ["mvn", "-q", "-B", "-f", str(beside / "pom.xml"), "dependency:copy-dependencies"]
+    version = hadoop_version()
+    servers = f"org.apache.hadoop:hadoop-client-minicluster:{version}"
     try:
-        subprocess.run(
-            [*command, f"-DoutputDirectory={beside}"],
-            check=True,
-            capture_output=True,
-            timeout=DOWNLOAD_S,
-        )
-        beside.replace(folder)
-    except (subprocess.SubprocessError, OSError) as error:
-        said = getattr(error, "stdout", b"") or b""
-        raise HadoopMissingError(f"mvn: {error}: {said.decode()[-400:]}") from error
-    finally:
-        shutil.rmtree(beside, ignore_errors=True)
+        return jars(f"hadoop-{version}", [servers, "org.bouncycastle:bcpkix-jdk18on:1.80"])
+    except JarsMissingError as error:
+        raise HadoopMissingError(f"the jars of Hadoop's servers: {error}") from error
 
 
 def classpath(conf: Path) -> str:

@@ -23,7 +23,8 @@ from pathlib import Path
 
 import boto3
 
-from hadoop import cache_folder, die_with_parent, free_ports
+from hadoop import die_with_parent, free_ports
+from maven import cache_folder
 
 BUCKET = "hilum"
 REGION = "us-east-1"

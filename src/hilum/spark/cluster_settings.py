@@ -22,6 +22,7 @@ __all__ = [
     "PACKED_PYTHON",
     "check_cluster",
     "cluster_defaults",
+    "connector_settings",
     "environment_settings",
     "given_settings",
     "parse_properties",
@@ -91,6 +92,21 @@ def storage_variables(environment: Mapping[str, str] = os.environ) -> dict[str, 
         for name in _OF_STORAGE
         if environment.get(name)
     }
+
+
+def connector_settings(environment: Mapping[str, str] = os.environ) -> dict[str, str]:
+    """What Spark's connector for S3 must know to reach the server that AWS's own tools reach.
+
+    Spark itself takes the keys and AWS_ENDPOINT_URL from there (SparkHadoopUtil), no region and
+    not how buckets are named: other servers than Amazon's have seldom a host name for each.
+    """
+    region = environment.get("AWS_REGION") or environment.get("AWS_DEFAULT_REGION")
+    address = environment.get("AWS_ENDPOINT_URL_S3") or environment.get("AWS_ENDPOINT_URL")
+    settings = {"spark.hadoop.fs.s3a.endpoint.region": region} if region else {}
+    if address:
+        settings["spark.hadoop.fs.s3a.endpoint"] = address
+        settings["spark.hadoop.fs.s3a.path.style.access"] = "true"
+    return settings
 
 
 def check_cluster(master: str, environment: Mapping[str, str] = os.environ) -> None:

@@ -22,6 +22,7 @@ from pyspark.sql.pandas.functions import arrow_udf
 
 from hilum.errors import InvalidValueError, require
 from hilum.spark.decoding import DECODED_DDL, HEADER_FIELDS, DecodeBatches
+from hilum.spark.storage_errors import storage_errors
 from hilum.spark.without_connector import connector_missing, list_with_storage
 
 __all__ = ["MAX_PIXELS", "ReadMode", "radiograph_rows", "read_radiographs"]
@@ -79,7 +80,8 @@ def read_radiographs(
     if glob is not None:
         reader = reader.option("pathGlobFilter", glob)
     try:
-        files = _listed(reader, paths)
+        with storage_errors():
+            files = _listed(reader, paths)
     except Exception as error:
         if not connector_missing(error, paths):
             raise

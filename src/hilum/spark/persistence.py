@@ -22,6 +22,7 @@ from hilum import storage
 from hilum.errors import InvalidValueError, require
 from hilum.inference import bundle_versions, load_bundle, save_bundle
 from hilum.spark.model_param import ModelValue, load_model_value, save_model_value
+from hilum.spark.without_connector import connector_needed
 from hilum.training import History
 
 if TYPE_CHECKING:
@@ -51,9 +52,14 @@ class _StageWriter(MLWriter):
         return {param.name: value for param, value in self.instance._paramMap.items()}
 
     def save(self, path: str) -> None:
-        """Write the stage; what is refused is refused before anything is overwritten."""
+        """Write the stage; what is refused is refused before anything is overwritten.
+
+        Raises:
+            InvalidValueError: the stage cannot be saved, or Spark has no connector for `path`.
+        """
         self.beside()
-        super().save(path)
+        with connector_needed(path):
+            super().save(path)
 
     def saveImpl(self, path: str) -> None:
         """Write metadata, which says what must lie beside it, then that."""
@@ -178,8 +184,9 @@ class _Saved:
 
 def _read(spark: SparkSession, path: str, cls: type) -> _Saved:
     """Metadata of a stage of this class, all that must lie beside it being there."""
-    root = _place(spark, path)
-    saved = _Saved(DefaultParamsReader.loadMetadata(path, spark), root)
+    with connector_needed(path):
+        root = _place(spark, path)
+        saved = _Saved(DefaultParamsReader.loadMetadata(path, spark), root)
     wanted, found = f"{cls.__module__}.{cls.__name__}", saved.metadata["class"]
     hint = f"{found.rpartition('.')[2]}.load(path)"
     require(found == wanted, "path", f"a saved {wanted}", f"{found} in {path}", hint=hint)

@@ -26,6 +26,7 @@ from hilum.errors import InvalidValueError, MissingDependencyError, require
 from hilum.spark.cluster_settings import (
     check_cluster,
     cluster_defaults,
+    connector_settings,
     environment_settings,
     given_settings,
     start_error,
@@ -86,7 +87,10 @@ def local_session(
     os.environ.setdefault("PYSPARK_PYTHON", sys.executable)
     scratch = Path(tempfile.mkdtemp(prefix="hilum-spark-"))
     atexit.register(shutil.rmtree, scratch, ignore_errors=True)
-    settings = _defaults(memory) | _placement(master, wanted) | _warehouse(scratch) | wanted
+    given = given_settings()
+    connector = {name: text for name, text in connector_settings().items() if name not in given}
+    settings = _defaults(memory) | connector | _placement(master, wanted, given)
+    settings |= _warehouse(scratch) | wanted
     settings[_JAVA_OPTIONS] = f"{_quiet()} {wanted.get(_JAVA_OPTIONS, '')}".strip()
     builder = SparkSession.builder.master(master).appName(app_name)
     for key, value in settings.items():
@@ -178,10 +182,9 @@ def _defaults(memory: str) -> dict[str, str]:
     }
 
 
-def _placement(master: str, wanted: Mapping[str, str]) -> dict[str, str]:
+def _placement(master: str, wanted: Mapping[str, str], given: Mapping[str, str]) -> dict[str, str]:
     """Hosts, memory and parallelism: ours to say only where the executors are on this machine."""
     if _REMOTE.fullmatch(master):
-        given = given_settings()
         always = "spark.dynamicAllocation.enabled"  # what the cluster's owner set is for other jobs
         defaults = cluster_defaults(master, {**given, **wanted})
         return {

@@ -15,6 +15,7 @@ from pyspark.sql import functions as F
 from pyspark.sql.types import ArrayType, DataType
 
 from hilum.errors import InvalidValueError, require
+from hilum.spark.storage_errors import storage_errors
 from hilum.spark.without_connector import connector_missing, read_with_storage
 
 __all__ = [
@@ -111,8 +112,9 @@ def read_table(spark: SparkSession, path: str | Path, *, format: str | None = No
     if format == "csv":
         reader = reader.options(header=True, escape='"', ignoreLeadingWhiteSpace=True)
     try:
-        rows = reader.load(source)
-        fields = rows.schema.fields
+        with storage_errors():
+            rows = reader.load(source)
+            fields = rows.schema.fields
     except Exception as error:
         if connector_missing(error, [source]):
             rows = read_with_storage(spark, source, format)
@@ -134,8 +136,9 @@ def read_table(spark: SparkSession, path: str | Path, *, format: str | None = No
 def read_lines(spark: SparkSession, path: str) -> DataFrame:
     """Lines of a text file as the column `value`."""
     try:
-        rows = spark.read.text(path)
-        _ = rows.schema  # Spark Connect looks no sooner
+        with storage_errors():
+            rows = spark.read.text(path)
+            _ = rows.schema  # Spark Connect looks no sooner
     except Exception as error:
         if not connector_missing(error, [path]):
             raise

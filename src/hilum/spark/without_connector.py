@@ -17,6 +17,7 @@ from pyspark.sql import functions as F
 
 from hilum import storage
 from hilum.errors import InvalidValueError
+from hilum.spark.storage_errors import storage_errors
 
 __all__ = [
     "connector_missing",
@@ -102,21 +103,22 @@ def read_with_storage(spark: SparkSession, path: str, format: str) -> DataFrame:
 
 @contextmanager
 def connector_needed(*urls: str) -> Iterator[None]:
-    """What only Spark itself can do with tables on S3; says so where it cannot.
+    """What only Spark itself can do with tables and stages on S3; says so where it cannot.
 
     Raises:
         InvalidValueError: Spark has no connector for one of the URLs.
     """
     try:
-        yield
+        with storage_errors():
+            yield
     except Exception as error:
         if not connector_missing(error, urls):
             raise
         raise InvalidValueError(
-            f"Spark must have the connector for {' and '.join(urls)}, a table that its executors "
-            "share. Got none. Hint: --conf spark.jars.packages=org.apache.hadoop:hadoop-aws:X, X "
+            f"Spark must have the connector for {' and '.join(urls)}, which it reads or writes "
+            "itself. Got none. Hint: --conf spark.jars.packages=org.apache.hadoop:hadoop-aws:X, X "
             "being the version of Spark's own hadoop-client-api, and s3a:// in the URL; images, "
-            "labels and --out of `hilum run` do without."
+            "labels, --out of `hilum run` and bundles do without."
         ) from None
 
 
