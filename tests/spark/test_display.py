@@ -41,7 +41,8 @@ def publish(run, *records, phase="training"):
         lr=1e-4,
         seconds_left=3661.0,
     )
-    ProgressWriter(run).write(progress)
+    with ProgressWriter(run) as writer:
+        writer.write(progress)
 
 
 @pytest.fixture
@@ -77,7 +78,8 @@ def test_a_warning_is_said_once(tmp_path, quick):
     out = io.StringIO()
     with show_progress(str(tmp_path), Console(file=out, width=200)):
         warned = Progress(phase="training", max_epochs=3, warning="disk full: [Errno 28]")
-        ProgressWriter(str(tmp_path)).write(warned)
+        with ProgressWriter(str(tmp_path)) as writer:
+            writer.write(warned)
         time.sleep(0.2)
     assert out.getvalue() == "warning: disk full: [Errno 28]\n"
 

@@ -282,6 +282,8 @@ class Hdfs:
             "dfs.namenode.safemode.extension": 0,
             "dfs.namenode.edits.noeditlogchannelflush": "true",
             "dfs.namenode.redundancy.interval.seconds": "1s",
+            # With one replica a file often ends before the name node knows of it: asked again then.
+            "dfs.client.block.write.locateFollowingBlock.initial.delay.ms": 10,
             "dfs.permissions.superusergroup": "hadoop",
         }
 

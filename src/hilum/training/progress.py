@@ -7,7 +7,8 @@ display, a second terminal, a script. No socket, no port, nothing to authenticat
 import logging
 import time
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import asdict, dataclass, field
 
 from hilum import storage
 
@@ -43,20 +44,38 @@ class Progress:
 
 @dataclass(slots=True)
 class ProgressWriter:
-    """Writes progress to `RUN/progress.json`; `is_due` every `interval_s`."""
+    """Writes progress to `RUN/progress.json` beside training; use as a context manager.
+
+    It `is_due` every `interval_s`, and not before the write on its way has ended: on storage that
+    takes half a second for a file, all ranks would wait for the display at every step.
+    """
 
     run_directory: str
     interval_s: float = 0.5
     clock: Callable[[], float] = time.monotonic
     _last_s: float = float("-inf")
+    _thread: ThreadPoolExecutor = field(
+        default_factory=lambda: ThreadPoolExecutor(1, thread_name_prefix="hilum-progress")
+    )
+    _pending: "Future[None] | None" = None
+
+    def __enter__(self) -> "ProgressWriter":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._thread.shutdown(wait=True)
 
     def is_due(self) -> bool:
-        """Whether the interval is over."""
-        return self.clock() - self._last_s >= self.interval_s
+        """Whether the interval is over and nothing is on its way."""
+        idle = self._pending is None or self._pending.done()
+        return idle and self.clock() - self._last_s >= self.interval_s
 
     def write(self, progress: Progress) -> None:
         """Publish. Where storage cannot be written, nothing: a run does not end for its display."""
         self._last_s = self.clock()
+        self._pending = self._thread.submit(self._write, progress)
+
+    def _write(self, progress: Progress) -> None:
         try:
             storage.write_json(storage.join(self.run_directory, "progress.json"), asdict(progress))
         except Exception as error:

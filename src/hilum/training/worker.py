@@ -112,7 +112,7 @@ def _watchers(rank: Rank, run: Run, run_directory: str, pulse: Pulse, stack: Exi
     for observer in observers:
         stack.callback(observer.close)
     keeper = stack.enter_context(CheckpointKeeper(run_directory, config.keep_checkpoints))
-    progress = ProgressWriter(run_directory)
+    progress = stack.enter_context(ProgressWriter(run_directory))
     return Watchers(pulse=pulse, keeper=keeper, progress=progress, observers=observers)
 
 
