@@ -18,6 +18,7 @@ import torch
 from safetensors.numpy import load as load_arrays
 from safetensors.numpy import save as save_arrays
 from safetensors.torch import load as load_tensors
+from safetensors.torch import load_file as load_tensors_of_file
 from safetensors.torch import save as save_tensors
 from torch import Tensor, nn
 
@@ -34,6 +35,7 @@ __all__ = ["ModelBundle", "bundle_versions", "load_bundle", "save_bundle"]
 
 FORMAT = "hilum-bundle"
 FORMAT_VERSION = 1
+_WEIGHTS = "weights.safetensors"
 ROWS_FORMAT_VERSION = 2  # of bundles of any columns, which older versions cannot read
 
 
@@ -81,15 +83,21 @@ class ModelBundle:
         """What the functions of `hilum.models` build the network from."""
         return self.design or self.architecture
 
-    def network(self) -> nn.Module:
+    def network(self, *, shared: bool = False) -> nn.Module:
         """The network with its weights, in evaluation mode.
+
+        Args:
+            shared: the network's tensors are the bundle's own, for those who only predict; else
+                they are copies.
 
         Raises:
             MissingDependencyError: a function or a package that makes it is not installed here.
         """
         count = len(self.findings) if self.rows is None else self.rows.num_outputs
         model = create_model(self.blueprint, count, dropout=self.dropout)
-        model.load_state_dict(dict(self.weights))
+        kinds = {name: tensor.dtype for name, tensor in model.state_dict().items()}
+        weights = {name: t.to(kinds.get(name, t.dtype)) for name, t in self.weights.items()}
+        model.load_state_dict(weights, assign=shared)
         return model.eval()
 
     @property
@@ -106,7 +114,7 @@ class ModelBundle:
 def save_bundle(bundle: ModelBundle, url: str) -> None:
     """Write a bundle to a directory on any storage; the manifest comes last."""
     data = _stored_weights(bundle)
-    storage.write_bytes(storage.join(url, "weights.safetensors"), data)
+    storage.write_bytes(storage.join(url, _WEIGHTS), data)
     outliers = save_arrays(bundle.outliers.to_arrays()) if bundle.outliers else None
     if outliers is not None:
         storage.write_bytes(storage.join(url, "outliers.safetensors"), outliers)
@@ -129,8 +137,13 @@ def save_bundle(bundle: ModelBundle, url: str) -> None:
     storage.write_json(storage.join(url, "manifest.json"), manifest)
 
 
-def load_bundle(url: str) -> ModelBundle:
+def load_bundle(url: str, *, mapped: bool = False) -> ModelBundle:
     """Read a bundle that `save_bundle` wrote.
+
+    Args:
+        url: the directory.
+        mapped: leave the weights in their file, for all processes that do so to share one copy in
+            memory; the file must be local, and must not change as long as the bundle is used.
 
     Raises:
         InvalidValueError: no bundle there, or one of a newer version of Hilum.
@@ -155,7 +168,7 @@ def load_bundle(url: str) -> ModelBundle:
             f"Got {manifest.get('format')!r} version {manifest.get('format_version')!r} in {url}. "
             "Hint: a newer Hilum wrote it; upgrade this one."
         )
-    data = _checked(url, "weights.safetensors", manifest["weights_sha256"])
+    weights = _weights(url, manifest["weights_sha256"], mapped)
     # Bundles of Hilum 0.1.0 have no such fields, and a bundle may have no score and no rules.
     network = manifest.get("network")
     outliers_sha256 = manifest.get("outliers_sha256")
@@ -172,12 +185,18 @@ def load_bundle(url: str) -> ModelBundle:
         findings=tuple(manifest["findings"]),
         dropout=manifest["dropout"],
         preprocessing=Chain.from_json(manifest["preprocessing"]),
-        weights=load_tensors(data),
+        weights=weights,
         provenance=manifest["provenance"],
         metrics=manifest["metrics"],
         decision_rules=decided and DecisionRules.from_json(decided),
         outliers=outliers,
     )
+
+
+def _weights(url: str, sha256: str, mapped: bool) -> Mapping[str, Tensor]:
+    data = _checked(url, _WEIGHTS, sha256)
+    path = storage.local_path(storage.join(url, _WEIGHTS)) if mapped else None
+    return load_tensors(data) if path is None else load_tensors_of_file(path)
 
 
 def _checked(url: str, name: str, sha256: str) -> bytes:

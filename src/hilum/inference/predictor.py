@@ -76,7 +76,7 @@ class Predictor:
             hint="NNModel and NNClassifierModel of hilum.spark predict rows of any columns",
         )
         device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-        model = cut_before_head(bundle.network(), bundle.blueprint)
+        model = cut_before_head(bundle.network(shared=True), bundle.blueprint)
         return Predictor(
             findings=bundle.findings,
             # The training prefix, not the evaluation chain's longer one: the same pixels as cached.

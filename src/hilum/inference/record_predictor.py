@@ -38,7 +38,8 @@ class RecordPredictor:
                 "Hint: hilum.inference.Predictor reads bundles of findings."
             )
         device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-        return RecordPredictor(bundle.rows, bundle.network().to(device), device, batch_size)
+        model = bundle.network(shared=True).to(device)
+        return RecordPredictor(bundle.rows, model, device, batch_size)
 
     def predict(self, records: Sequence[npt.NDArray[np.uint8]]) -> list[npt.NDArray[np.float32]]:
         """Each output (N, *shape) float32 for records (record_bytes,) uint8, in order."""

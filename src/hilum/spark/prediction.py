@@ -177,8 +177,9 @@ def _outcomes(
 # with one each would load its network again and again. More would cost memory in every worker.
 @lru_cache(maxsize=2)
 def _loaded(source: PredictorSource) -> RowPredictor:
-    keep_freed_memory()
-    return source.load()
+    predictor = source.load()
+    keep_freed_memory()  # not before: what loading needed for a moment is given back
+    return predictor
 
 
 def _of_one_column(work: _PredictBatches) -> Callable[..., Any]:

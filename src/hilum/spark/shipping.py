@@ -7,6 +7,7 @@ import atexit
 import json
 import shutil
 import tempfile
+from dataclasses import replace
 from pathlib import Path
 from weakref import WeakKeyDictionary
 
@@ -39,7 +40,7 @@ def ship_bundle(spark: SparkSession, bundle: ModelBundle) -> str:
     if name not in sent:
         directory = Path(tempfile.mkdtemp(prefix="hilum-share-"))
         atexit.register(shutil.rmtree, directory, ignore_errors=True)
-        save_bundle(bundle, str(directory))
+        save_bundle(_in_order(bundle, _CHANNELS_LAST), str(directory))
         for file in [path for path in sorted(directory.rglob("*")) if path.is_file()]:
             flat = _sent_name(name, file.relative_to(directory))
             spark.addArtifacts(str(file.rename(directory / flat)), file=True)
@@ -48,7 +49,10 @@ def ship_bundle(spark: SparkSession, bundle: ModelBundle) -> str:
 
 
 def shipped_bundle(name: str) -> ModelBundle:
-    """Read the bundle that `ship_bundle` sent, inside a Python worker of the session."""
+    """Read the bundle that `ship_bundle` sent, inside a Python worker of the session.
+
+    The workers of an executor share one copy of its weights, the pages of the file.
+    """
     with tempfile.TemporaryDirectory(prefix="hilum-bundle-") as directory:
         manifest = json.loads(Path(SparkFiles.get(f"{name}-manifest.json")).read_bytes())
         own = (manifest["network"] or {}).get("files", {})
@@ -58,7 +62,18 @@ def shipped_bundle(name: str) -> ModelBundle:
             sent = Path(SparkFiles.get(_sent_name(name, file)))
             if sent.exists():  # not every bundle has outliers
                 (Path(directory) / file).symlink_to(sent)
-        return load_bundle(directory)
+        return _in_order(load_bundle(directory, mapped=True), _CHANNELS_FIRST)
+
+
+# Images are computed with channels last. Stored in that order, weights need not be copied into it.
+_CHANNELS_LAST, _CHANNELS_FIRST = (0, 2, 3, 1), (0, 3, 1, 2)
+
+
+def _in_order(bundle: ModelBundle, order: tuple[int, int, int, int]) -> ModelBundle:
+    if bundle.rows is not None:  # computed as they are
+        return bundle
+    items = bundle.weights.items()
+    return replace(bundle, weights={n: t.permute(order) if t.dim() == 4 else t for n, t in items})
 
 
 def _sent_name(name: str, file: Path) -> str:
