@@ -115,9 +115,9 @@ def draw(found: Findings, drawn: dict[str, Array]) -> Figure:
         axes.hist(scores, bins, color=color, alpha=0.5, label=f"{words}: {len(scores)}",
                   weights=np.full(len(scores), 1 / len(scores)))  # fmt: skip
     axes.set_xscale("log")
-    axes.set_xlabel(
-        "Square of the largest mean difference, share of each kind", fontsize=9, color=INK
-    )
+    where = f"Square of the largest mean difference in a place of {PLACE} x {PLACE} pixels"
+    axes.set_xlabel(where, fontsize=9, color=INK)
+    axes.set_ylabel("Share of the images of each kind", fontsize=9, color=INK)
     lines = [f"{name} {with_interval(value, found['auroc_ci95'][name])}"
              for name, value in found["auroc"].items()]  # fmt: skip
     axes.set_title("AUC: " + "\n".join(lines), fontsize=9, color=INK, loc="left")

@@ -220,20 +220,31 @@ def test_a_write_to_s3_that_breaks_off_is_repeated_or_leaves_the_old_file(keys, 
             load_bundle(keys.url("cut", "bundle"))
 
 
-def test_a_read_from_s3_that_breaks_off_is_repeated_or_an_error_of_its_file(keys, monkeypatch):
+def test_a_read_from_s3_that_breaks_off_is_repeated_or_an_error_of_its_file(
+    keys, monkeypatch, tmp_path
+):
     url, data = keys.url("cut", "read"), bytes(2**21)
+
+    def copy(one):
+        return storage.copy_to_disk(one, tmp_path / "copy")
+
     storage.write_bytes(url, data)
     with CuttingProxy(urlsplit(keys.address).port) as way:
         monkeypatch.setenv("AWS_ENDPOINT_URL", way.address)
         way.cut_after(2**20, times=1)
         assert len(storage.read_bytes(url)) == len(data)
         assert way.cut == 1
+        way.cut_after(2**20, times=1)
+        assert copy(url) == storage.sha256_of(data)
+        assert way.cut == 2
+        (tmp_path / "copy").unlink()
         way.cut_after(2**20)
         monkeypatch.setenv("AWS_MAX_ATTEMPTS", "1")
         monkeypatch.setattr(S3, "retries", 1)
-        for read in (storage.read_bytes, lambda one: storage.read_range(one, 0, 2**21)):
+        for read in (storage.read_bytes, copy, lambda one: storage.read_range(one, 0, 2**21)):
             with pytest.raises(OSError, match=r"s3://hilum/cut/read.*AWS_ENDPOINT_URL"):
                 read(url)
+        assert list(tmp_path.iterdir()) == []
 
 
 def test_keys_that_s3_does_not_take_are_said_with_the_way_out(keys, monkeypatch):

@@ -186,6 +186,50 @@ class Sorted(nn.Module):
         return x.sort()[0]
 
 
+class Counting(nn.Module):
+    """Changes a tensor of its own, and a number, whenever it runs."""
+
+    def __init__(self, change):
+        super().__init__()
+        self.register_buffer("seen", torch.tensor([0.0, float("nan")]))
+        self.register_buffer("steps", torch.tensor(0))
+        self.calls, self.change = 0, change
+
+    def forward(self, x):
+        self.calls += 1
+        return x + self.change(self)
+
+
+def counted(network):
+    network.steps += 1
+    return network.seen
+
+
+def averaged(network):
+    network.seen.data.mul_(0.9).add_(1.0)
+    return network.seen
+
+
+def cut(network):
+    return network.seen[:1]
+
+
+def test_a_module_is_followed_without_a_trace_on_it():
+    network = Counting(cut)
+    with pytest.raises(InvalidValueError, match="'_tensor_constant0' is in no state dict"):
+        trace_instance(network)
+    assert network.calls == 0
+    assert not hasattr(network, "_tensor_constant0")
+
+
+@pytest.mark.parametrize(("change", "name"), [(counted, "steps"), (averaged, "seen")])
+def test_a_module_that_changes_its_own_tensors_is_refused_and_unchanged(change, name):
+    network = Counting(change)
+    with pytest.raises(InvalidValueError, match=f"its code changes its tensor '{name}'"):
+        trace_instance(network)
+    assert (network.calls, network.steps.item(), network.seen[0].item()) == (0, 0, 0.0)
+
+
 def hooked():
     network = nn.Sequential(nn.Linear(1, 1))
     network[0].register_forward_hook(lambda *_: None)

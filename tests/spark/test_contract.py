@@ -125,6 +125,22 @@ def test_output_columns_are_called_after_the_predictions(case):
     assert usual.items() <= values(stage).items()
 
 
+@pytest.mark.parametrize("case", [n for n in STAGES if n.startswith("NN")], indirect=True)
+def test_a_cleared_name_of_predictions_gives_the_other_columns_their_usual_names(case):
+    stage = case[0]
+    usual = values(stage)
+    stage.setPredictionCol("second").setErrorCol("why")
+    copied = stage.copy()
+    stage.clear(stage.predictionCol)
+    assert values(stage) == usual | {"errorCol": "why"}
+    assert (copied.getPredictionCol(), copied.getOodScoreCol()) == ("second", "second_ood_score")
+    for again in (copied.copy({stage.errorCol: "because"}), copied):
+        again.clear(again.errorCol)
+        assert again.getErrorCol() == "second_error"
+        again.clear(again.predictionCol)
+        assert values(again) == usual
+
+
 def test_every_fit_gets_a_run_directory_of_its_own_where_it_is_asked_for():
     names = {fresh_run_directory("hdfs://host/runs/{run}/x") for _ in range(20)}
     assert len(names) == 20

@@ -89,6 +89,16 @@ def test_history_is_saved_and_spark_says_where(spark, tmp_path):
     assert names == {"metadata", "bundle", "history.json"}
 
 
+def test_columns_beside_the_predictions_follow_their_name_after_loading_too(spark, tmp_path):
+    path = str(tmp_path / "estimator")
+    NNEstimator(predictionCol="second").save(path)
+    loaded = NNEstimator.load(path)
+    assert loaded.getErrorCol() == "second_error"
+    assert loaded.copy({loaded.predictionCol: "third"}).getErrorCol() == "third_error"
+    loaded.clear(loaded.predictionCol)
+    assert loaded.getErrorCol() == "prediction_error"
+
+
 def test_what_cannot_be_saved_is_refused_before_the_old_one_is_overwritten(spark, tmp_path):
     path = str(tmp_path / "model")
     NNModel(tiny_bundle()).save(path)

@@ -5,7 +5,8 @@ import pytest
 from pyspark.ml import Pipeline, PipelineModel
 from pyspark.ml.evaluation import BinaryClassificationEvaluator
 from pyspark.ml.feature import SQLTransformer
-from pyspark.ml.tuning import CrossValidator, ParamGridBuilder
+from pyspark.ml.tuning import CrossValidator, ParamGridBuilder, TrainValidationSplit
+from pyspark.sql import functions as F
 from sklearn.metrics import roc_auc_score
 
 import any_models
@@ -116,6 +117,23 @@ def test_cross_validation_over_patients_fits_in_parallel_and_is_the_same_as_by_h
     warmup = best.bundle.provenance["training"]["schedule"]["parts"][0][0]
     assert warmup["peak"] == best_rate(found)
     assert isinstance(best, NNModel)
+
+
+def test_train_validation_split_keeps_the_better_of_two_rates(data):
+    stage, evaluator = estimator(seed=5), RocAucEvaluator(findings=FINDINGS)
+    found = TrainValidationSplit(
+        estimator=stage,
+        estimatorParamMaps=ParamGridBuilder().addGrid(stage.learningRate, RATES).build(),
+        evaluator=evaluator,
+        trainRatio=0.5,
+        seed=1,
+        collectSubModels=True,
+    ).fit(data)
+    rest = data.withColumn("draw", F.rand(1)).filter("draw >= 0.5")  # as Spark's code draws
+    by_hand = [evaluator.evaluate(model.transform(rest)) for model in found.subModels]
+    np.testing.assert_allclose(found.validationMetrics, by_hand, atol=1e-9)
+    schedule = found.bestModel.bundle.provenance["training"]["schedule"]
+    assert schedule["parts"][0][0]["peak"] == RATES[int(np.argmax(by_hand))]
 
 
 def test_a_list_of_parameters_gives_a_model_each_and_fitting_again_starts_afresh(tuned):

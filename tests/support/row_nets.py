@@ -99,3 +99,21 @@ class ImageNumberText(nn.Module):
 @network_factory
 def image_number_text(words: int = 20) -> nn.Module:
     return ImageNumberText(words)
+
+
+class Looking(nn.Module):
+    """Three numbers as an image, whose channels are mixed and viewed as one vector."""
+
+    def __init__(self):
+        super().__init__()
+        self.body, self.mix = nn.Conv2d(1, 4, (1, 2)), nn.Conv2d(4, 2, 1)
+        self.first, self.second = nn.Linear(4, 1), nn.Linear(4, 2)
+
+    def forward(self, vector):
+        found = self.mix(torch.relu(self.body(vector.view(-1, 1, 1, 3)))).view(-1, 4)
+        return {"one": self.first(found), "pair": self.second(found)}
+
+
+@network_factory
+def looking() -> nn.Module:
+    return Looking()

@@ -1,5 +1,7 @@
 """Networks on any columns train as those on images do: same ranks, same restarts, same means."""
 
+from dataclasses import replace
+
 import numpy as np
 import pyarrow as pa
 import pytest
@@ -8,8 +10,8 @@ from sklearn.metrics import accuracy_score, log_loss
 from torch.nn import functional
 
 import row_nets
-from hilum.inputs import RowSpec, Target, TensorInput
-from hilum.models import factory
+from hilum.inputs import ImageInput, RowSpec, Target, TensorInput
+from hilum.models import architecture, factory
 from hilum.models.starting import build_start, whole_design
 from hilum.optim import Constant, CrossEntropy, OptimizerSpec, TorchLoss
 from hilum.preprocessing import Chain
@@ -19,13 +21,15 @@ from hilum.training import (
     TrainConfig,
     TrainJob,
     World,
+    feature_store,
+    features,
     load_checkpoint,
     prepare_run,
     steps,
     train_worker,
 )
 from hilum.training.trial import try_network
-from training_cases import write_records
+from training_cases import chain, write_records
 
 MSE = TorchLoss(name="MSELoss")
 VECTOR = TensorInput(column="vector", shape=(3,))
@@ -35,6 +39,8 @@ TWO = RowSpec(
     targets=(Target(column="one", shape=()), Target(column="pair", shape=(2,))),
 )
 ALONE = RowSpec(inputs=(VECTOR,), targets=(Target(column="vector", shape=(3,), input=0),))
+KIND = Target(column="kind", shape=(), classes=("no", "yes"))
+IMAGES = RowSpec(inputs=(ImageInput.of("image", chain()),), targets=(KIND,))
 SPLITS = (["train"] * 4 + ["valid"]) * 5
 
 
@@ -55,20 +61,29 @@ def labels():
     return found
 
 
-def start(folder, network, spec, known, *, weights=None, **changes):
-    """A run on 25 rows, ready to be trained."""
+def pack(spec):
+    """Records of 25 rows."""
+    if spec == IMAGES:
+        return np.random.default_rng(2).integers(0, 256, (25, spec.record_bytes), dtype=np.uint8)
     vector, number = values()
     columns = [pa.array(vector.tolist()), pa.array(number)]
     records, reasons = spec.pack(columns[: len(spec.inputs)])
     assert not any(reasons)
+    return records
+
+
+def start(folder, network, spec, known, *, weights=None, **changes):
+    """A run on 25 rows, ready to be trained."""
+    records = pack(spec)
     write_records(folder / "cache", records[:, None, None], known, SPLITS, weights=weights)
-    design = whole_design(factory(network))
-    model, _ = build_start(design, None, 1, seed=1)
+    named = isinstance(network, str)
+    design = architecture(network) if named else whole_design(factory(network))
+    model, _ = build_start(design, None, 2, weights="random" if named else "auto", seed=1)
     first = torch.from_numpy(records[:1]), torch.from_numpy(known[:1])
     settings = TrainConfig(
         **{
             "architecture": design.name,
-            "design": design,
+            "design": None if named else design,
             "outputs": tuple(target.column for target in spec.targets),
             "preprocessing": Chain(()),
             "rows": try_network(model, spec, changes.get("loss", MSE), *first),
@@ -153,6 +168,68 @@ def test_a_run_that_was_broken_off_ends_bitwise_as_the_unbroken_one(tmp_path, mo
     assert all(torch.equal(resumed.weights[n], v) for n, v in unbroken.weights.items())
 
 
+ONE_ARGUMENT = (row_nets.looking, replace(TWO, inputs=(VECTOR,)), labels())
+KEPT = {
+    "of rows, of which nothing is random": (
+        ONE_ARGUMENT,
+        {"freeze": "body", "max_epochs": 3},
+        20 + 5,
+    ),
+    "of images in two variants": (
+        ("timm:test_resnet", IMAGES, (np.arange(25) % 2)[:, None].astype(np.float32)),
+        {
+            "freeze": "backbone",
+            "max_epochs": 5,
+            "feature_variants": 2,
+            "batch_norm": "frozen",
+            "loss": CrossEntropy(),
+            "outputs": KIND.classes,
+        },
+        2 * 20 + 5,
+    ),
+}
+
+
+@pytest.mark.parametrize(("case", "frozen", "count"), KEPT.values(), ids=list(KEPT))
+def test_kept_features_give_the_losses_of_computing_everything(
+    tmp_path, monkeypatch, caplog, case, frozen, count
+):
+    seen, whole = [], features.FeatureSource._features
+
+    def counted(self, inputs):
+        seen.append(len(inputs[0]))
+        return whole(self, inputs)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(features.FeatureSource, "_features", counted)
+        kept = train(start(tmp_path / "kept", *case, **frozen)[0])
+    assert sum(seen) == count, "each row once"
+    assert "cannot be kept" not in caplog.text
+    two = train(start(tmp_path / "two", *case, **frozen)[0], 2)
+    assert losses(two) == pytest.approx(losses(kept), rel=1e-5)
+    monkeypatch.setattr(feature_store, "MAX_SHARE_OF_FREE_DISK", 0.0)
+    computed = train(start(tmp_path / "computed", *case, **frozen)[0])
+    assert losses(kept) == pytest.approx(losses(computed), rel=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("case", "frozen", "why"),
+    [
+        (
+            CASES["several inputs and outputs"],
+            {"freeze": "body"},
+            "of one argument. Got 'vector, number'",
+        ),
+        (CASES["no labels"], {"freeze": "0"}, "other columns than the input. Got 'vector'"),
+        (ONE_ARGUMENT, {"frozen": ("first.weight",)}, "frozen up to one point"),
+    ],
+)
+def test_why_features_are_not_kept_is_said(tmp_path, caplog, case, frozen, why):
+    train(start(tmp_path, *case, **frozen)[0])
+    assert "cannot be kept: the" in caplog.text
+    assert why in caplog.text
+
+
 def test_history_has_no_auc_where_there_is_none(tmp_path):
     (epoch, _) = train(start(tmp_path, *CASES["no labels"])[0]).history
     assert epoch.valid_loss > 0
@@ -161,9 +238,7 @@ def test_history_has_no_auc_where_there_is_none(tmp_path):
 
 def test_accuracy_and_log_loss_of_classes_are_those_of_scikit_learn(tmp_path):
     """Two classes by one logit; rows weigh differently, and one label is unknown."""
-    classes = RowSpec(
-        inputs=(VECTOR,), targets=(Target(column="kind", shape=(), classes=("no", "yes")),)
-    )
+    classes = RowSpec(inputs=(VECTOR,), targets=(KIND,))
     vector, _ = values()
     known = (vector[:, :1] > 0).astype(np.float32)
     known[9, 0] = np.nan

@@ -206,6 +206,10 @@ def test_the_end_of_a_network_is_dropout_and_a_dense_layer():
             lambda image: zoo.Model([image, image], zoo.Dense(1)(zoo.Flatten()(image))).start(),
             "one image",
         ),
+        (
+            lambda image: zoo.Model(image, [zoo.Dense(1)(zoo.Flatten()(image))] * 2),
+            "output must be one. Got 2.*labelCols",
+        ),
         (lambda image: zoo.Sequential([zoo.Dense(3)]).model(), "input_shape"),
     ],
 )

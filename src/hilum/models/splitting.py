@@ -67,7 +67,10 @@ def split_frozen(model: nn.Module, architecture: Architecture | str | None = Non
             continue
         needed = _needed(nodes[-1], stop=cut)
         if image not in needed:
-            return _split_behind(model, nodes, cut)
+            split = _split_behind(model, nodes, cut)
+            if not any(True for _ in split.prefix.parameters()):
+                break  # it only turns or views the image
+            return split
     raise InvalidValueError(
         f"the network must be frozen up to one point of its forward pass. Got {_describe(model)}. "
         "Hint: freeze whole blocks from the input on, such as 'backbone' or 'layer3'."

@@ -140,6 +140,12 @@ class PredictParams(HasFeaturesCol, HasPredictionCol):
         require(value is not None, param.name, "a value", value, hint="clear(param) unsets it")
         self._set(**{param.name: value})
 
+    def clear(self, param: Param[Any]) -> None:
+        """Unset a parameter; without `predictionCol` the columns beside get their usual names."""
+        super().clear(param)
+        if param == self.predictionCol:
+            self._name_columns_beside()
+
     def _copyValues(self, to: Stage, extra: dict[Param[Any], Any] | None = None) -> Stage:
         """Copy parameters and defaults, then name the columns beside another `predictionCol`."""
         copied = super()._copyValues(to, extra)

@@ -15,7 +15,7 @@ from botocore.exceptions import (
     PartialCredentialsError,
 )
 from s3fs import S3FileSystem
-from s3fs.core import S3_RETRYABLE_ERRORS
+from s3fs.core import S3_RETRYABLE_ERRORS, S3File
 
 from hilum.storage.refusals import CredentialsError, NotAnsweringError, raise_unless_gone
 
@@ -59,8 +59,15 @@ class S3(S3FileSystem):  # type: ignore[misc]
     async def _cat_file(self, path: str, *more: Any, **arguments: Any) -> Any:
         try:
             return await super()._cat_file(path, *more, **arguments)
-        except S3_RETRYABLE_ERRORS as error:  # the answer broke off, as often as it was asked for
-            raise OSError(f"s3://{path}: {error}. Hint: {_ADDRESS}") from error
+        except S3_RETRYABLE_ERRORS as error:
+            raise _broken_off(path, error) from error
+
+    def _open(self, path: str, mode: str = "rb", **options: Any) -> S3File:
+        """As s3fs does it; where a file is read, errors name it."""
+        if mode != "rb":
+            return super()._open(path, mode, **options)
+        block_size = options.pop("block_size", None) or self.default_block_size
+        return _ReadFile(self, path, mode, block_size=block_size, **options)
 
     async def _walk(
         self, path: str, *more: Any, on_error: Any = raise_unless_gone, **arguments: Any
@@ -71,6 +78,19 @@ class S3(S3FileSystem):  # type: ignore[misc]
 
     def makedirs(self, path: str, exist_ok: bool = False) -> None:
         """Nothing: a file needs no directory here, and buckets are their owner's to make."""
+
+
+class _ReadFile(S3File):  # type: ignore[misc]
+    def _fetch_range(self, start: int, end: int) -> Any:
+        try:
+            return super()._fetch_range(start, end)
+        except S3_RETRYABLE_ERRORS as error:
+            raise _broken_off(self.path, error) from error
+
+
+def _broken_off(path: str, error: Exception) -> OSError:
+    """Of an answer that broke off as often as it was asked for."""
+    return OSError(f"s3://{path}: {error}. Hint: {_ADDRESS}")
 
 
 def _code(error: PermissionError) -> str:

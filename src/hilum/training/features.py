@@ -21,13 +21,15 @@ import torch
 from torch import Tensor, nn
 
 from hilum.errors import InvalidValueError, require
+from hilum.inputs import RowSpec
 from hilum.models import Split, set_train_mode, split_at, split_frozen
 from hilum.training.batches import Batch, prefetch, rank_batches
 from hilum.training.dropout import seed_dropout
 from hilum.training.feature_store import FeatureStore, NoRoomError, open_feature_store
 from hilum.training.phases import augmentation_epoch, repeated_variants
+from hilum.training.record_source import RecordSource
 from hilum.training.sampler import rank_share
-from hilum.training.source import ImageSource, Source
+from hilum.training.source import ImageSource, Inputs, Source, arguments
 from hilum.training.world import all_reduce_sum, gather_rows
 
 __all__ = ["FeatureSource", "open_source"]
@@ -41,7 +43,7 @@ _PROBES = 2
 
 
 def open_source(
-    images: ImageSource, model: nn.Module, dtype: torch.dtype, epoch: int
+    images: ImageSource | RecordSource, model: nn.Module, dtype: torch.dtype, epoch: int
 ) -> tuple[Source, str]:
     """Choose what feeds the network from an epoch on: features where they can be kept.
 
@@ -49,7 +51,7 @@ def open_source(
     kept, rank 0 warns, and every step runs the frozen part.
 
     Args:
-        images: feeds the whole network.
+        images: feeds the whole network; of rows, one argument's features are kept.
         dtype: what the forward pass computes in.
         epoch: the first epoch this source is for.
 
@@ -64,6 +66,7 @@ def open_source(
             '"whole", for features to be kept',
             images.config.placement,
         )
+        _check_arguments(images.config.rows)
         split = split_frozen(model, images.config.blueprint)
         probe = _probe(images, model, split, dtype)
     except InvalidValueError as error:
@@ -88,7 +91,16 @@ def open_source(
     return images, problem
 
 
-def _num_rows(images: ImageSource, variants: list[int]) -> int:
+def _check_arguments(rows: RowSpec | None) -> None:
+    """Raise InvalidValueError where rows have to be unpacked in every step anyhow."""
+    if rows is not None:
+        learnt = [target.column for target in rows.targets if target.input is not None]
+        require(not learnt, "the labels", "other columns than the input", ", ".join(learnt))
+        columns = ", ".join(field.column for field in rows.inputs)
+        require(len(rows.inputs) == 1, "the network", "of one argument", columns)
+
+
+def _num_rows(images: ImageSource | RecordSource, variants: list[int]) -> int:
     num_train, num_valid = (len(images.cache.positions(split)) for split in ("train", "valid"))
     return len(variants) * num_train + num_valid
 
@@ -106,7 +118,7 @@ class FeatureSource:
 
     def __init__(
         self,
-        images: ImageSource,
+        images: ImageSource | RecordSource,
         network: nn.Module,
         split: Split,
         store: FeatureStore,
@@ -153,7 +165,7 @@ class FeatureSource:
         slot = self._slots[self._read_variant]
 
         def gather(samples: Samples) -> Tensor:
-            return self._store.read(self._train_rows(slot, samples))
+            return self._kept(self._train_rows(slot, samples))
 
         images = self._images
         return rank_batches(images.placement, images.world.rank, global_batches, gather)
@@ -168,20 +180,26 @@ class FeatureSource:
         """Features of un-augmented images; those of the validation split are kept."""
         todo = list(pieces)
         if all(self._valid_known[piece].all() for piece in todo):
-            for features in prefetch(self._store.read(self._valid_row[piece]) for piece in todo):
+            for features in prefetch(self._kept(self._valid_row[piece]) for piece in todo):
                 yield features.to(self._images.device, non_blocking=True)
             return
-        for piece, inputs in zip(todo, self._images.evaluation(todo), strict=True):
+        whole: Iterator[Inputs] = self._images.evaluation(todo)
+        for piece, inputs in zip(todo, whole, strict=True):
             features = self._features(inputs)
             if (self._valid_row[piece] >= 0).all():
                 self._store.write(self._valid_row[piece], features)
                 self._valid_known[piece] = True
             yield features
 
-    def _features(self, inputs: Tensor) -> Tensor:
-        with torch.no_grad(), _computing_in(inputs.device, self._dtype):
-            features: Tensor = self._split.prefix(inputs)
+    def _features(self, inputs: Inputs) -> Tensor:
+        with torch.no_grad(), _computing_in(self._images.device, self._dtype):
+            features: Tensor = self._split.prefix(*arguments(inputs))
         return features
+
+    def _kept(self, rows: Samples) -> Tensor:
+        features = self._store.read(rows)
+        # Networks on rows may view tensors in ways that channels last forbids.
+        return features if self._images.config.rows is None else features.contiguous()
 
     def _fill(self, variant: int, epoch: int, report: Callable[[int, int], None]) -> None:
         started = time.perf_counter()
@@ -219,30 +237,41 @@ class FeatureSource:
         return self._row_in_slot[samples] + slot * len(self._train)
 
 
-def _probe(images: ImageSource, model: nn.Module, split: Split, dtype: torch.dtype) -> Tensor:
+def _probe(
+    images: ImageSource | RecordSource, model: nn.Module, split: Split, dtype: torch.dtype
+) -> Tensor:
     """Features of two images, once it is sure that the two parts are the network.
 
     Raises:
         InvalidValueError: they are not, or the features are not the same each time.
     """
     positions = images.cache.positions("train")[:_PROBES]
-    inputs = next(iter(images.evaluation([positions])))
+    whole: Iterator[Inputs] = images.evaluation([positions])
+    inputs = arguments(next(whole))
     found: list[Tensor] = []
-    with torch.no_grad(), _computing_in(inputs.device, dtype):
+    with torch.no_grad(), _computing_in(images.device, dtype):
         for epoch in range(2):
             seed_dropout(model, images.config.seed, epoch, torch.from_numpy(positions))
-            found.append(split.prefix(inputs))
+            found.append(split.prefix(*inputs))
         model.eval()
-        logits, expected = split.rest(found[0].clone()), model(inputs)
+        outputs, expected = split.rest(found[0].clone()), model(*inputs)
     set_train_mode(model)
-    same = torch.equal(*found) and len(found[0]) == len(inputs)
-    if not same or not torch.allclose(logits, expected, rtol=1e-3, atol=1e-3):
+    same = torch.equal(*found) and len(found[0]) == len(positions)
+    if not same or not _are_close(images.config.rows, outputs, expected):
         raise InvalidValueError(
             "the frozen part of the network must give the same features each time. "
             f"Got others behind {split.layer}. Hint: it draws random numbers, or its code does "
             "not do the same in training and evaluation."
         )
     return found[0]
+
+
+def _are_close(rows: RowSpec | None, outputs: object, expected: object) -> bool:
+    several = [
+        (value,) if rows is None else rows.output_tuple(value) for value in (outputs, expected)
+    ]
+    pairs = zip(*several, strict=True)
+    return all(torch.allclose(one, other, rtol=1e-3, atol=1e-3) for one, other in pairs)
 
 
 def _rows_of(positions: Samples, num_images: int, *, first: int) -> Samples:

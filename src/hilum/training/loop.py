@@ -237,7 +237,7 @@ def _learning(
     optimizer = config.optimizer.build(model.named_parameters(), head_names(config.blueprint))
     source: Source = images
     notice = ""
-    if is_frozen(config, epoch) and isinstance(images, ImageSource):
+    if is_frozen(config, epoch):
         source, notice = open_source(images, model, dtype, epoch)
     engine = source.trained_part(model)
     if config.compile:
@@ -352,11 +352,12 @@ def _measure_rows(rank: Rank, positions: npt.NDArray[np.int64]) -> RowsMeasure:
     size = max(1, rank.config.global_batch_size // rank.world.num_ranks)
     pieces = [share[at : at + size] for at in range(0, len(share), size)]
     network = rank.validated
+    part = rank.source.trained_part(network)
 
     def results() -> Iterator[tuple[object, Inputs, Targets]]:
         for piece, inputs in zip(pieces, rank.source.evaluation(pieces), strict=True):
             with rank.autocast():
-                outputs = network(*arguments(inputs))
+                outputs = part(*arguments(inputs))
             labels, weights = rank.cache.labels[piece], rank.cache.weights[piece]
             yield outputs, inputs, Targets(torch.from_numpy(labels), torch.from_numpy(weights))
 

@@ -2,6 +2,7 @@
 
 from collections import Counter
 
+from hilum.inputs import ImageInput
 from hilum.training.config import TrainConfig
 
 __all__ = ["augmentation_epoch", "frozen_layer", "is_frozen", "repeated_variants"]
@@ -23,9 +24,19 @@ def augmentation_epoch(config: TrainConfig, epoch: int) -> int:
 
     While something is frozen, only `feature_variants` of them take turns, so that what the frozen
     part makes of an image can be used again. This does not depend on whether it is: a run gives
-    the same losses on a machine that has no room for features.
+    the same losses on a machine that has no room for features. Where nothing is random, all epochs
+    see the same.
     """
-    return epoch % config.feature_variants if is_frozen(config, epoch) else epoch
+    if not is_frozen(config, epoch):
+        return epoch
+    return epoch % config.feature_variants if _is_augmented(config) else 0
+
+
+def _is_augmented(config: TrainConfig) -> bool:
+    chains = [config.preprocessing]
+    if config.rows is not None:
+        chains = [field.chain for field in config.rows.inputs if isinstance(field, ImageInput)]
+    return not all(chain.is_deterministic for chain in chains)
 
 
 def repeated_variants(config: TrainConfig, epoch: int) -> list[int]:

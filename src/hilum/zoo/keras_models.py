@@ -25,6 +25,10 @@ if TYPE_CHECKING:
 
 __all__ = ["Ending", "Model", "Sequential"]
 
+_ONE_OUTPUT = (
+    "NNModel gave one in 2019, too; hilum.spark.NNEstimator learns several outputs of a "
+    "torch.nn.Module, by labelCols and a loss for each"
+)
 _TRUNK_ALONE = (GlobalAveragePooling2D, Flatten)
 
 
@@ -59,7 +63,7 @@ class Model:
         name: str | None = None,
     ) -> None:
         self.inputs = (input,) if isinstance(input, Variable) else tuple(input)
-        self.output = _single(output, "output")
+        self.output = _single(output, "output", _ONE_OUTPUT)
         self.name = name
         self.ending = _ending(self.output)
 
@@ -70,7 +74,7 @@ class Model:
         Raises:
             InvalidValueError: it begins at several places.
         """
-        return _single(self.inputs, "input")
+        return _single(self.inputs, "input", "a network sees one image")
 
     @property
     def outputs(self) -> int:
@@ -167,10 +171,10 @@ class Sequential:
         return Model(first, value)
 
 
-def _single(given: Variable | Sequence[Variable], what: str) -> Variable:
+def _single(given: Variable | Sequence[Variable], what: str, hint: str) -> Variable:
     if isinstance(given, Variable):
         return given
-    require(len(given) == 1, what, "one", len(given), hint="a network sees one image")
+    require(len(given) == 1, what, "one", len(given), hint=hint)
     return given[0]
 
 

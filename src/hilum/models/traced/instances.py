@@ -6,6 +6,7 @@ values, by training mode, layers of other kinds) is refused with its name, for n
 could do it on another machine.
 """
 
+import copy
 import inspect
 import operator
 from collections.abc import Callable, Mapping
@@ -60,20 +61,28 @@ def trace_instance(network: nn.Module) -> TracedNetwork:
 
 def _described(network: nn.Module) -> Program:
     """The program of a module, which has to do the same in training and in evaluation."""
-    modes = {module: module.training for module in network.modules()}
+    followed = _copied(network)  # for its code may count, or change its tensors
     programs = []
-    try:
-        for mode in (True, False):
-            for module in modes:
-                module.training = mode
-            programs.append(_Description(network).program())
-    finally:
-        for module, mode in modes.items():
+    for mode in (True, False):
+        for module in followed.modules():
             module.training = mode
+        programs.append(_Description(followed).program())
     in_training, in_evaluation = programs
     if in_training.to_json() != in_evaluation.to_json():
         raise _refused(network, "it does something else in training than in evaluation")
+    after = dict(followed.named_buffers())
+    for path, tensor in network.named_buffers():
+        if not torch.equal(tensor.nan_to_num(), after[path].nan_to_num()):
+            raise _refused(network, f"its code changes its tensor {path!r}")
     return in_training
+
+
+def _copied(network: nn.Module) -> nn.Module:
+    """A copy that shares its parameters, for torch.fx lets no code change those."""
+    try:
+        return copy.deepcopy(network, {id(own): own for own in network.parameters()})
+    except Exception as error:  # whatever else the module holds
+        raise _refused(network, f"it cannot be copied: {_first_line(error)}") from error
 
 
 def _in_place(operation: Callable[[Any, Any], Any]) -> Callable[[fx.Proxy, Any], fx.Proxy]:
