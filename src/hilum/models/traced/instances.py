@@ -1,38 +1,48 @@
 """From a module of the user's to a `Program`: its code is followed once, and then left behind.
 
-torch.fx runs the forward pass with stand-ins for tensors. What comes out must be made of layers
-of torch.nn and of tensor functions that stand in our tables; what else the code does (deciding by
-values, by training mode, layers of other kinds) is refused with its name, for nobody but that code
-could do it on another machine.
+torch.fx runs the forward pass with stand-ins for tensors. What comes out must be made of layers,
+functions and methods that stand in our tables; what else the code does (deciding by values, layers
+of other kinds) is refused with its name, for nobody but that code could do it on another machine.
 """
 
 import copy
 import inspect
 import operator
-from collections.abc import Callable, Mapping
-from types import MappingProxyType
+import random
+from collections.abc import Callable
 from typing import Any
 
+import numpy as np
 import torch
 from torch import fx, nn
 
-from hilum.errors import InvalidValueError
+from hilum.errors import HilumError, InvalidValueError
 from hilum.models.initialisation import global_generator_kept
+from hilum.models.traced.agreement import in_mode
+from hilum.models.traced.layers import description
 from hilum.models.traced.network import TracedNetwork, traced_network
-from hilum.models.traced.program import Kind, Layer, OwnTensor, Program, Reference, Step, encoded
-from hilum.models.traced.tables import FUNCTIONS, METHODS, MODULES, options_of
+from hilum.models.traced.program import (
+    Constant,
+    Kind,
+    Layer,
+    OwnTensor,
+    Program,
+    Reference,
+    Step,
+    encoded,
+)
+from hilum.models.traced.stand_ins import IN_PLACE
+from hilum.models.traced.tables import ATTRIBUTES, METHODS, name_of_function, name_of_layer
+from hilum.models.traced.tracer import ModeTracer, ask_mode
 
 __all__ = ["trace_instance"]
 
-_CONTAINERS = (nn.Sequential, nn.ModuleList, nn.ModuleDict)
-_LAYERS = frozenset(MODULES.values())
-_NAMES: Mapping[Any, str] = MappingProxyType(
-    {
-        **{function: name for name, function in FUNCTIONS.items() if name != "getattr"},
-        getattr: "getattr",
-    }
-)
+_MAX_CONSTANT_BYTES = 2**22
+"""Of all tensors that a program carries itself, packed, because they are in no state dict."""
+
+_CONTAINERS = (nn.Sequential, nn.ModuleList, nn.ModuleDict, nn.ParameterList, nn.ParameterDict)
 _HOOKS = ("_forward_hooks", "_forward_pre_hooks", "_backward_hooks", "_backward_pre_hooks")
+_NOTES = ("_assert", "_assert_is_none")
 
 
 def trace_instance(network: nn.Module) -> TracedNetwork:
@@ -46,35 +56,31 @@ def trace_instance(network: nn.Module) -> TracedNetwork:
         InvalidValueError: it cannot be built again without its code; the message says what stands
             in the way, and the way out.
     """
-    if type(network) in _LAYERS:
-        network = nn.Sequential(network)
-    program = _described(network)
+    if name_of_layer(type(network)):
+        network = nn.Sequential(network).train(network.training)
     with global_generator_kept():
+        program = _described(_copied(network))  # for its code may change what it holds
         traced = traced_network(program)
     weights, own = network.state_dict(), traced.state_dict()
     traced.load_state_dict({name: weights[name] for name in own})
-    learns = {name: parameter.requires_grad for name, parameter in network.named_parameters()}
+    every = network.named_parameters(remove_duplicate=False)
+    learns = {name: parameter.requires_grad for name, parameter in every}
     for name, parameter in traced.named_parameters():
         parameter.requires_grad_(learns[name])
     return traced.train(network.training)
 
 
 def _described(network: nn.Module) -> Program:
-    """The program of a module, which has to do the same in training and in evaluation."""
-    followed = _copied(network)  # for its code may count, or change its tensors
-    programs = []
+    """The program of a module, which has to do in each mode what its code does in that mode."""
+    program = _Description(network, both=True).program()
     for mode in (True, False):
-        for module in followed.modules():
+        for module in network.modules():
             module.training = mode
-        programs.append(_Description(followed).program())
-    in_training, in_evaluation = programs
-    if in_training.to_json() != in_evaluation.to_json():
-        raise _refused(network, "it does something else in training than in evaluation")
-    after = dict(followed.named_buffers())
-    for path, tensor in network.named_buffers():
-        if not torch.equal(tensor.nan_to_num(), after[path].nan_to_num()):
-            raise _refused(network, f"its code changes its tensor {path!r}")
-    return in_training
+        wanted = in_mode(_Description(network, both=False).program(), mode)
+        if in_mode(program, mode) != wanted:
+            when = "training" if mode else "evaluation"
+            raise _refused(network, f"its code is not followed surely in {when}")
+    return program
 
 
 def _copied(network: nn.Module) -> nn.Module:
@@ -85,55 +91,12 @@ def _copied(network: nn.Module) -> nn.Module:
         raise _refused(network, f"it cannot be copied: {_first_line(error)}") from error
 
 
-def _in_place(operation: Callable[[Any, Any], Any]) -> Callable[[fx.Proxy, Any], fx.Proxy]:
-    def noted(self: fx.Proxy, other: Any) -> fx.Proxy:
-        return self.tracer.create_proxy("call_function", operation, (self, other), {})
-
-    return noted
-
-
-_OPERATORS_IN_PLACE = tuple(
-    getattr(operator, name)
-    for name in (
-        *("iadd", "iand", "ifloordiv", "ilshift", "imatmul", "imod", "imul"),
-        *("ior", "ipow", "irshift", "isub", "itruediv", "ixor"),
-    )
-)
-
-
-class _Proxy(fx.Proxy):
-    """Notes `y += 1` as that. torch.fx takes it for `y = y + 1`, and other names of y miss it."""
-
-
-for _operation in _OPERATORS_IN_PLACE:
-    setattr(_Proxy, f"__{_operation.__name__}__", _in_place(_operation))
-
-
-class _Tracer(fx.Tracer):
-    """Looks into all but the layers of the table."""
-
-    def proxy(self, node: fx.Node) -> fx.Proxy:
-        """The stand-in for a value."""
-        return _Proxy(node, self)
-
-    def is_leaf_module(self, m: nn.Module, module_qualified_name: str) -> bool:
-        """Whether it is one; raises where it is neither that nor code that can be followed."""
-        where = f"its part {module_qualified_name!r} ({type(m).__name__})"
-        _check_code(self.root, m, where)
-        if type(m) in _LAYERS:
-            return True
-        if type(m).__module__.startswith("torch.") and not isinstance(m, _CONTAINERS):
-            raise _refused(self.root, f"{where} is no layer that can be described")
-        return False
-
-
 class _Description:
     """The graph of a module, and what becomes of it."""
 
-    def __init__(self, network: nn.Module) -> None:
+    def __init__(self, network: nn.Module, *, both: bool) -> None:
         self.network = network
-        _check_code(network, network, "it")
-        _check_sharing(network)
+        self._check(network, "")
         parameters = inspect.signature(network.forward).parameters.values()
         lists = [str(p) for p in parameters if p.kind in (p.VAR_POSITIONAL, p.VAR_KEYWORD)]
         if lists:
@@ -141,15 +104,35 @@ class _Description:
         # Arguments with a default keep it; the columns are the others.
         given = {p.name: p.default for p in parameters if p.default is not p.empty}
         required = {p.name for p in parameters if p.default is p.empty}
+        tracer = ModeTracer(self._check, both=both)
+        before = _state(network)
         try:
-            self.graph = _Tracer().trace(network, concrete_args=given or None)
-        except InvalidValueError:
+            self.graph = tracer.trace(network, concrete_args=given or None)
+        except HilumError:
             raise
         except Exception as error:  # whatever the network's code raises when it meets a stand-in
             raise _refused(network, f"its code cannot be followed: {_first_line(error)}") from error
+        if _state(network) != before:
+            why = "it draws numbers, or changes its tensors, where no step of it shows it"
+            raise _refused(network, why)
+        self.when = tracer.when
+        self.plain_tensors = {path: tensor for tensor, path in tracer.tensor_attrs.items()}
         begun = [node for node in self.graph.nodes if node.op == "placeholder"]
         self.inputs = tuple(node.name for node in begun if str(node.target) in required)
         self._erase_notes()
+
+    def _check(self, module: nn.Module, path: str) -> None:
+        """Refuse a module whose code is not that of its class, or not to be followed."""
+        where = f"its part {path!r} ({type(module).__name__})" if path else "it"
+        is_layer = bool(name_of_layer(type(module)))
+        for part in module.modules() if is_layer else (module,):
+            if any(getattr(part, hooks, None) for hooks in _HOOKS):
+                raise _refused(self.network, f"{where} has hooks")
+            if "forward" in vars(part):
+                raise _refused(self.network, f"{where} has a forward that is not of its class")
+        of_torch = type(module).__module__.startswith("torch.")
+        if of_torch and not is_layer and not isinstance(module, _CONTAINERS):
+            raise _refused(self.network, f"{where} is no layer that can be described")
 
     def _erase_notes(self) -> None:
         """Take out assertions, such as those about arguments with a default, and what they read.
@@ -158,34 +141,40 @@ class _Description:
         """
         only_noted: set[fx.Node] = set()
         for node in reversed(list(self.graph.nodes)):
-            is_note = getattr(node.target, "__name__", "") in ("_assert", "_assert_is_none")
+            is_note = getattr(node.target, "__name__", "") in _NOTES
             called = node.op in ("call_function", "call_method") and not _may_write(node)
             looks = node.op == "get_attr" or node.target is getattr
-            if is_note or (not node.users and (looks or (called and node in only_noted))):
+            unread = not node.users and node.target is not ask_mode
+            if is_note or (unread and (looks or (called and node in only_noted))):
                 only_noted.update(node.all_input_nodes)
+                self.when.pop(node, None)
                 self.graph.erase_node(node)
 
     def program(self) -> Program:
         """The graph as data."""
         layers: dict[str, Layer] = {}
         tensors: dict[str, OwnTensor] = {}
+        constants: dict[str, Constant] = {}
         steps: list[Step] = []
         result: Any = None
+        held = self.network.state_dict()
+        called = {str(node.target) for node in self.graph.nodes if node.op == "call_module"}
         for node in self.graph.nodes:
+            path = str(node.target)
             if node.op == "output":
                 result = self._plain(node.args[0], "its result")
             elif node.op != "placeholder":
                 steps.append(self._step(node))
-                path = str(node.target)
-                if node.op == "call_module":
-                    layers.setdefault(path, self._layer(path))
-                elif node.op == "get_attr":
-                    tensors.setdefault(path, self._tensor(path))
-        for path in tensors:
-            layer = path.rpartition(".")[0]
-            if layer in layers:
-                why = f"it calls its part {layer!r} and reads {path!r} beside that"
-                raise _refused(self.network, why)
+                if node.op == "call_module" and path not in layers:
+                    layers[path] = self._layer(path)
+                elif node.op == "get_attr" and not _within(path, called):
+                    if path in held:
+                        tensors[path] = self._tensor(path)
+                    else:
+                        constants[path] = self._constant(path)
+        if sum(len(one.values) for one in constants.values()) > _MAX_CONSTANT_BYTES:
+            large = ", ".join(constants)
+            raise _refused(self.network, f"it has large tensors ({large}) in no state dict")
         return Program(
             name=type(self.network).__name__,
             inputs=self.inputs,
@@ -193,6 +182,8 @@ class _Description:
             tensors=tensors,
             steps=tuple(steps),
             result=result,
+            constants=constants,
+            shared=_shared(self.network, lambda path: path in tensors or _within(path, called)),
         )
 
     def _step(self, node: fx.Node) -> Step:
@@ -203,18 +194,21 @@ class _Description:
             kind, target = "layer", str(node.target)
         elif node.op == "get_attr":
             kind, target, args = "tensor", str(node.target), ()
+        elif node.target is ask_mode:
+            kind, target, args = "mode", str(node.args[0]), ()
         elif node.op == "call_method":
             kind, target = "method", str(node.target)
             if target not in METHODS:
                 raise _refused(self.network, f"it calls the method {target!r} of a tensor")
         else:
-            kind, target = "function", _NAMES.get(node.target, "")
-            if target == "getattr" and args[1] != "shape":
+            kind, target = "function", name_of_function(node.target)
+            if target == "getattr" and args[1] not in ATTRIBUTES:
                 raise _refused(self.network, f"it reads the attribute {args[1]!r} of a tensor")
             if not target:
-                hint = "; nn.Dropout can be described" if "dropout" in what else ""
-                raise _refused(self.network, f"it calls the function {what!r}{hint}")
-        return Step(name=node.name, kind=kind, target=target, args=args, kwargs=kwargs)
+                raise _refused(self.network, f"it calls the function {what!r}")
+        asked, answer = self.when.get(node, (None, False))
+        when = None if asked is None else (asked.name, answer)
+        return Step(name=node.name, kind=kind, target=target, args=args, kwargs=kwargs, when=when)
 
     def _plain(self, value: Any, what: str) -> Any:
         plain = _of_python(value)
@@ -226,32 +220,32 @@ class _Description:
 
     def _layer(self, path: str) -> Layer:
         layer = self.network.get_submodule(path)
-        options = options_of(layer)
         try:
-            encoded(options)
-            with torch.device("meta"):
-                again = type(layer)(**options)
+            return description(layer)
         except Exception as error:  # what a layer raises for options is up to PyTorch
             raise _refused(self.network, f"its part {path!r} ({layer}) has {error}") from error
-        shapes = [{n: t.shape for n, t in m.state_dict().items()} for m in (layer, again)]
-        if again.extra_repr() != layer.extra_repr() or shapes[0] != shapes[1]:
-            raise _refused(self.network, f"its part {path!r} ({layer}) was changed")
-        return Layer(kind=type(layer).__name__, options=options)
 
     def _tensor(self, path: str) -> OwnTensor:
-        owner, _, name = path.rpartition(".")
-        holder = self.network.get_submodule(owner)
-        found = getattr(holder, name)
-        if path not in self.network.state_dict():
-            raise _refused(self.network, f"its tensor {path!r} is in no state dict")
+        found = self._held(path)
         dtype = str(found.dtype).removeprefix("torch.")
         learns = isinstance(found, nn.Parameter)
         return OwnTensor(shape=tuple(found.shape), dtype=dtype, learns=learns)
 
+    def _constant(self, path: str) -> Constant:
+        found: Any = self.plain_tensors.get(path)
+        found = self._held(path) if found is None else found
+        if found.requires_grad:
+            raise _refused(self.network, f"its tensor {path!r} learns and is in no state dict")
+        return Constant.of(found)
+
+    def _held(self, path: str) -> Any:
+        owner, _, name = path.rpartition(".")
+        return getattr(self.network.get_submodule(owner), name)
+
 
 def _may_write(node: fx.Node) -> bool:
     """Whether a function or method may change what it is given; a doubt counts as yes."""
-    if node.target in _OPERATORS_IN_PLACE:
+    if node.target in IN_PLACE or node.target is operator.setitem:
         return True
     name = getattr(node.target, "__name__", str(node.target))
     flagged = any(one is True for one in (*node.args, *node.kwargs.values()))
@@ -273,23 +267,43 @@ def _of_python(value: Any) -> Any:
     return value
 
 
-def _check_code(network: nn.Module, module: nn.Module, where: str) -> None:
-    if any(getattr(module, hooks, None) for hooks in _HOOKS):
-        raise _refused(network, f"{where} has hooks")
-    if "forward" in vars(module):
-        raise _refused(network, f"{where} has a forward that is not of its class")
-    code = getattr(type(module).forward, "__code__", None)
-    reads_mode = code is not None and "training" in code.co_names
-    if reads_mode and type(module) not in _LAYERS:
-        raise _refused(network, f"{where} asks in its code whether it is in training")
+def _state(network: nn.Module) -> list[Any]:
+    """What following the code must leave alone: generators, and the tensors of the network."""
+    drawn = np.random.get_state()
+    held = [
+        tensor
+        for part in network.modules()
+        for tensor in (*part._parameters.values(), *part._buffers.values(), *vars(part).values())
+    ]
+    return [
+        random.getstate(),
+        [part.tobytes() if isinstance(part, np.ndarray) else part for part in drawn],
+        torch.get_rng_state().numpy().tobytes(),
+        [one._version for one in held if isinstance(one, torch.Tensor) and not one.is_inference()],
+    ]
 
 
-def _check_sharing(network: nn.Module) -> None:
-    paths: dict[int, str] = {}
+def _within(path: str, layers: set[str]) -> bool:
+    """Whether a tensor is one of a layer's own."""
+    *owners, _ = path.split(".")
+    return any(".".join(owners[:end]) in layers for end in range(1, len(owners) + 1))
+
+
+def _shared(network: nn.Module, is_held: Callable[[str], bool]) -> dict[str, str]:
+    """For further names of parameters that a program holds: the name by which it does."""
+    buffers: set[int] = set()
+    for path, buffer in network.named_buffers(remove_duplicate=False):
+        if id(buffer) in buffers:  # they come apart when a network moves to another device
+            raise _refused(network, f"its buffer {path!r} has other names, too")
+        buffers.add(id(buffer))
+    names: dict[int, list[str]] = {}
     for path, parameter in network.named_parameters(remove_duplicate=False):
-        other = paths.setdefault(id(parameter), path)
-        if other != path:
-            raise _refused(network, f"{other!r} and {path!r} are one parameter")
+        names.setdefault(id(parameter), []).append(path)
+    shared: dict[str, str] = {}
+    for paths in names.values():
+        first = next(filter(is_held, paths), "")
+        shared |= {path: first for path in paths if first and path != first}
+    return shared
 
 
 def _refused(network: nn.Module, why: str) -> InvalidValueError:

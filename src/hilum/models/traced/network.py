@@ -1,17 +1,21 @@
 """The module that a `Program` describes. It looks steps up in tables; no code is made of them."""
 
+import math
 from collections.abc import Mapping
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from hilum.errors import InvalidValueError, require
+from hilum.errors import require
 from hilum.models.graph.network import MAX_PARAMETERS
-from hilum.models.traced.program import Layer, OwnTensor, Program, Reference, dtype_of, references
-from hilum.models.traced.tables import FUNCTIONS, MODULES, argument_names
+from hilum.models.traced.layers import build
+from hilum.models.traced.program import OwnTensor, Program, Step, dtype_of, filled, references
+from hilum.models.traced.tables import function_of
 
 __all__ = ["TracedNetwork", "program_of", "traced_network"]
+
+_MODE = "hilum_mode"
 
 
 class TracedNetwork(nn.Module):
@@ -30,19 +34,51 @@ class TracedNetwork(nn.Module):
         self._hilum_program = program
         self._hilum_last_uses = _last_uses(program)
         with torch.device("meta"):  # nothing is allocated before the sizes are known to be sane
-            layers = [_build(path, layer) for path, layer in program.layers.items()]
+            layers = [build(path, layer) for path, layer in program.layers.items()]
             shapes = [torch.empty(one.shape) for one in program.tensors.values()]
             size = sum(p.numel() for layer in layers for p in layer.state_dict().values())
             size += sum(shape.numel() for shape in shapes)
+            size += sum(math.prod(one.shape) for one in program.constants.values())
         require(size <= MAX_PARAMETERS, "parameters", f"at most {MAX_PARAMETERS:,}", f"{size:,}")
         for path, layer in program.layers.items():
-            owner, name = _owner(self, path)
-            _require_free(owner, name)
-            owner.add_module(name, _build(path, layer))
+            owner, name = _free_place(self, path)
+            owner.add_module(name, build(path, layer))
         for path, tensor in program.tensors.items():
+            _hold(*_free_place(self, path), tensor)
+        for path, constant in program.constants.items():
+            owner, name = _free_place(self, path)
+            owner.register_buffer(name, constant.tensor(), persistent=False)
+        for path, first in program.shared.items():
             owner, name = _owner(self, path)
-            _require_free(owner, name)
-            _hold(owner, name, tensor)
+            if name not in owner._parameters:
+                owner, name = _free_place(self, path)
+            owner._parameters[name] = self.get_parameter(first)
+        for step in program.steps:
+            _require_tensor(self, step)
+        for path in {step.target: None for step in program.steps if step.kind == "mode"}:
+            owner, name = _free_place(self, f"{path}.{_MODE}" if path else _MODE)
+            owner.add_module(name, _Mode(owner))
+
+
+class _Mode(nn.Module):
+    """Whether a module is in training: a layer, so that torch.fx takes down the question."""
+
+    def __init__(self, owner: nn.Module) -> None:
+        super().__init__()
+        self._owner = (owner,)  # in a tuple, or the owner would be its part
+
+    @property
+    def training(self) -> bool:
+        """That of its owner; it has none of its own."""
+        return self._owner[0].training
+
+    @training.setter
+    def training(self, mode: bool) -> None:
+        pass
+
+    def forward(self) -> bool:
+        """Ask."""
+        return self._owner[0].training
 
 
 class _OfInputs(TracedNetwork):
@@ -80,19 +116,32 @@ def _run(network: TracedNetwork, inputs: tuple[Tensor, ...]) -> Any:
         )
     values: dict[str, Any] = dict(zip(program.inputs, inputs, strict=True))
     for at, step in enumerate(program.steps):
-        args, kwargs = _filled(step.args, values), _filled(dict(step.kwargs), values)
-        if step.kind == "layer":
-            values[step.name] = network.get_submodule(step.target)(*args, **kwargs)
-        elif step.kind == "function":
-            values[step.name] = FUNCTIONS[step.target](*args, **kwargs)
-        elif step.kind == "method":
-            values[step.name] = getattr(args[0], step.target)(*args[1:], **kwargs)
-        else:
-            owner, name = _owner(network, step.target)
-            values[step.name] = getattr(owner, name)
+        left_out = step.when is not None and not _holds(values, *step.when)
+        values[step.name] = None if left_out else _done(network, step, values)
         for name in last_uses[at]:
             del values[name]
-    return _filled(program.result, values)
+    return filled(program.result, values)
+
+
+def _holds(values: Mapping[str, Any], mode: str, wanted: bool) -> bool:
+    found = values[mode]
+    if found is None:  # the question itself was left out
+        return False
+    return bool(found) is wanted  # torch.fx raises here: it cannot follow both
+
+
+def _done(network: TracedNetwork, step: Step, values: Mapping[str, Any]) -> Any:
+    args, kwargs = filled(step.args, values), filled(dict(step.kwargs), values)
+    if step.kind == "layer":
+        return network.get_submodule(step.target)(*args, **kwargs)
+    if step.kind == "function":
+        return function_of(step.target)(*args, **kwargs)
+    if step.kind == "method":
+        return getattr(args[0], step.target)(*args[1:], **kwargs)
+    owner, name = _owner(network, step.target)
+    if step.kind == "mode":
+        return network.get_submodule(step.target).get_submodule(_MODE)()
+    return getattr(owner, name)
 
 
 def _owner(network: nn.Module, path: str) -> tuple[nn.Module, str]:
@@ -107,22 +156,22 @@ def _owner(network: nn.Module, path: str) -> tuple[nn.Module, str]:
     return owner, name
 
 
+def _free_place(network: nn.Module, path: str) -> tuple[nn.Module, str]:
+    owner, name = _owner(network, path)
+    _require_free(owner, name)
+    return owner, name
+
+
+def _require_tensor(network: nn.Module, step: Step) -> None:
+    """What a step of kind "tensor" reads is one: modules have attributes that are code."""
+    if step.kind == "tensor":
+        owner, name = _owner(network, step.target)
+        held = name in owner._parameters or name in owner._buffers
+        require(held, f"step {step.name!r}", "one that reads a tensor", step.target)
+
+
 def _require_free(owner: nn.Module, name: str) -> None:
     require(not hasattr(owner, name), "path of a layer", "no attribute of every module", name)
-
-
-def _build(path: str, layer: Layer) -> nn.Module:
-    kind = MODULES[layer.kind]
-    # A device, above all, would be filled before the sizes are known to be sane.
-    extra = sorted(set(layer.options) - set(argument_names(kind)))
-    require(not extra, f"options of layer {path!r}", f"those of {layer.kind}", ", ".join(extra))
-    try:
-        return kind(**layer.options)
-    except Exception as error:  # what a layer raises for options is up to PyTorch
-        raise InvalidValueError(
-            f"options of layer {path!r} must be those of {layer.kind}. "
-            f"Got {dict(layer.options)}: {error}"
-        ) from error
 
 
 def _hold(owner: nn.Module, name: str, tensor: OwnTensor) -> None:
@@ -133,25 +182,11 @@ def _hold(owner: nn.Module, name: str, tensor: OwnTensor) -> None:
         owner.register_buffer(name, zeros)
 
 
-def _filled(value: Any, values: Mapping[str, Any]) -> Any:
-    if isinstance(value, Reference):
-        return values[value.name]
-    if isinstance(value, tuple):
-        return tuple(_filled(one, values) for one in value)
-    if isinstance(value, list):
-        return [_filled(one, values) for one in value]
-    if isinstance(value, dict):
-        return {key: _filled(one, values) for key, one in value.items()}
-    if isinstance(value, slice):
-        return slice(*(_filled(one, values) for one in (value.start, value.stop, value.step)))
-    return value
-
-
 def _last_uses(program: Program) -> list[list[str]]:
     """For each step the values that nobody reads after it, so that their memory is freed."""
     made = set(program.inputs)
     for step in program.steps:
-        read = {*references(step.args), *references(dict(step.kwargs))}
+        read = step.reads()
         require(read <= made, f"step {step.name!r}", "one that reads earlier steps", sorted(read))
         made.add(step.name)
     kept = set(references(program.result))
@@ -159,7 +194,7 @@ def _last_uses(program: Program) -> list[list[str]]:
     uses: list[list[str]] = []
     seen = set(kept)
     for step in reversed(program.steps):
-        read = {step.name, *references(step.args), *references(dict(step.kwargs))}
+        read = {step.name, *step.reads()}
         uses.append(sorted(read - seen))
         seen |= read
     return uses[::-1]

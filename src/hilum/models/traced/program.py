@@ -1,19 +1,32 @@
 """A network's forward pass as data: its layers, its own tensors, and the calls in their order."""
 
+import base64
 import math
+import zlib
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from types import EllipsisType
 from typing import Any, Literal, get_args
 
 import torch
 
 from hilum.errors import InvalidValueError, require
-from hilum.models.traced.tables import FUNCTIONS, METHODS, MODULES
+from hilum.models.traced.tables import METHODS, function_of, layer_of
 
-__all__ = ["Layer", "Program", "Reference", "Step", "decoded", "encoded"]
+__all__ = [
+    "Constant",
+    "Layer",
+    "OwnTensor",
+    "Program",
+    "Reference",
+    "Step",
+    "decoded",
+    "encoded",
+    "filled",
+    "references",
+]
 
-Kind = Literal["layer", "function", "method", "tensor"]
+Kind = Literal["layer", "function", "method", "tensor", "mode"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,10 +38,33 @@ class Reference:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Layer:
-    """A layer of torch.nn: the name of its class and what it is made with."""
+    """A layer: the name of its class and what it is made with, which may be layers.
+
+    Attributes:
+        parts: layers that take the place of those it makes itself, by their name in it.
+    """
 
     kind: str
     options: Mapping[str, Any]
+    parts: "Mapping[str, Layer]" = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        layer_of(self.kind)
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain data."""
+        data = {"kind": self.kind, "options": encoded(dict(self.options))}
+        parts = {name: part.to_json() for name, part in self.parts.items()}
+        return {**data, "parts": parts} if parts else data
+
+    @staticmethod
+    def from_json(data: Mapping[str, Any]) -> "Layer":
+        """The inverse of `to_json`."""
+        return Layer(
+            kind=str(data["kind"]),
+            options=decoded(data["options"]),
+            parts={str(n): Layer.from_json(one) for n, one in data.get("parts", {}).items()},
+        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -41,11 +77,48 @@ class OwnTensor:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Constant:
+    """A tensor that no state dict holds, with its values: bytes, packed by zlib, as base64."""
+
+    shape: tuple[int, ...]
+    dtype: str
+    values: str
+
+    @staticmethod
+    def of(tensor: torch.Tensor) -> "Constant":
+        """Its shape, type and values."""
+        flat = tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8)
+        return Constant(
+            shape=tuple(tensor.shape),
+            dtype=str(tensor.dtype).removeprefix("torch."),
+            values=base64.b64encode(zlib.compress(flat.numpy().tobytes())).decode("ascii"),
+        )
+
+    def tensor(self) -> torch.Tensor:
+        """The inverse of `of`.
+
+        Raises:
+            InvalidValueError: as many values as its shape has places it does not have.
+        """
+        dtype = dtype_of(self.dtype)
+        size = math.prod(self.shape) * dtype.itemsize
+        packed = base64.b64decode(self.values)
+        raw = bytearray(zlib.decompressobj().decompress(packed, size + 1))
+        require(len(raw) == size, "constant", f"of {size} bytes", str(len(raw)))
+        if not size:
+            return torch.empty(self.shape, dtype=dtype)
+        return torch.frombuffer(raw, dtype=dtype).reshape(self.shape)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Step:
     """One call. Arguments hold plain values and `Reference`.
 
     Attributes:
-        target: path of a layer or tensor, or the name of a function or method.
+        target: path of a layer or tensor, or of a module whose mode is asked for (true in
+            training), or the name of a function or method.
+        when: name of an earlier step of kind "mode" and what it has to be, or else the step is
+            left out and its value is None.
     """
 
     name: str
@@ -53,13 +126,40 @@ class Step:
     target: str
     args: tuple[Any, ...] = ()
     kwargs: Mapping[str, Any]
+    when: tuple[str, bool] | None = None
 
     def __post_init__(self) -> None:
-        known = {"function": FUNCTIONS, "method": METHODS}.get(self.kind)
         require(self.kind in get_args(Kind), "kind of a step", "known", self.kind)
-        require(known is None or self.target in known, self.kind, "one that is known", self.target)
+        if self.kind == "function":
+            function_of(self.target)
+        known = self.kind != "method" or self.target in METHODS
+        require(known, self.kind, "one that is known", self.target)
         words = all(isinstance(key, str) for key in self.kwargs)
         require(words, f"arguments of {self.target}", "named by texts", list(self.kwargs))
+
+    def reads(self) -> set[str]:
+        """Names of the values it needs."""
+        found = {*references(self.args), *references(dict(self.kwargs))}
+        return found if self.when is None else {*found, self.when[0]}
+
+    def to_json(self) -> list[Any]:
+        """Plain data."""
+        args, kwargs = encoded(self.args), encoded(dict(self.kwargs))
+        data = [self.name, self.kind, self.target, args, kwargs]
+        return data if self.when is None else [*data, list(self.when)]
+
+    @staticmethod
+    def from_json(data: Sequence[Any]) -> "Step":
+        """The inverse of `to_json`."""
+        name, kind, target, args, kwargs, *when = data
+        return Step(
+            name=str(name),
+            kind=kind,
+            target=str(target),
+            args=decoded(args),
+            kwargs=decoded(kwargs),
+            when=(str(when[0][0]), bool(when[0][1])) if when else None,
+        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -70,6 +170,8 @@ class Program:
         name: class of the module it was made of.
         inputs: names of the arguments.
         layers, tensors: by their path in the network, which is also that of their weights.
+        constants: by their path in the network, in whose state dict they are not.
+        shared: more paths of parameters, and those under which they are held.
         result: what is returned: a `Reference`, or a tuple, list or dict of them.
     """
 
@@ -79,11 +181,12 @@ class Program:
     tensors: Mapping[str, OwnTensor]
     steps: tuple[Step, ...]
     result: Any
+    constants: Mapping[str, Constant] = field(default_factory=dict)
+    shared: Mapping[str, str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        for layer in self.layers.values():
-            require(layer.kind in MODULES, "layer", f"one of {', '.join(MODULES)}", layer.kind)
-        for path in (*self.layers, *self.tensors):
+        modes = [step.target for step in self.steps if step.kind == "mode" and step.target]
+        for path in (*self.layers, *self.tensors, *self.constants, *self.shared, *modes):
             plain = all(part and not part.startswith("__") for part in path.split("."))
             require(plain, "path of a layer", "names with dots between", path)
 
@@ -96,22 +199,22 @@ class Program:
 
     def to_json(self) -> dict[str, Any]:
         """Plain data."""
+        constants = {
+            path: {"shape": list(one.shape), "dtype": one.dtype, "values": one.values}
+            for path, one in self.constants.items()
+        }
         return {
             "name": self.name,
             "inputs": list(self.inputs),
-            "layers": {
-                path: {"kind": one.kind, "options": encoded(dict(one.options))}
-                for path, one in self.layers.items()
-            },
+            "layers": {path: one.to_json() for path, one in self.layers.items()},
             "tensors": {
                 path: {"shape": list(one.shape), "dtype": one.dtype, "learns": one.learns}
                 for path, one in self.tensors.items()
             },
-            "steps": [
-                [step.name, step.kind, step.target, encoded(step.args), encoded(dict(step.kwargs))]
-                for step in self.steps
-            ],
+            "steps": [step.to_json() for step in self.steps],
             "result": encoded(self.result),
+            **({"constants": constants} if constants else {}),
+            **({"shared": dict(self.shared)} if self.shared else {}),
         }
 
     @staticmethod
@@ -124,10 +227,7 @@ class Program:
         return Program(
             name=str(data["name"]),
             inputs=tuple(map(str, data["inputs"])),
-            layers={
-                str(path): Layer(kind=str(one["kind"]), options=decoded(one["options"]))
-                for path, one in data["layers"].items()
-            },
+            layers={str(path): Layer.from_json(one) for path, one in data["layers"].items()},
             tensors={
                 str(path): OwnTensor(
                     shape=tuple(map(int, one["shape"])),
@@ -136,11 +236,17 @@ class Program:
                 )
                 for path, one in data["tensors"].items()
             },
-            steps=tuple(
-                Step(name=str(n), kind=k, target=str(t), args=decoded(a), kwargs=decoded(kw))
-                for n, k, t, a, kw in data["steps"]
-            ),
+            steps=tuple(map(Step.from_json, data["steps"])),
             result=decoded(data["result"]),
+            constants={
+                str(path): Constant(
+                    shape=tuple(map(int, one["shape"])),
+                    dtype=str(one["dtype"]),
+                    values=str(one["values"]),
+                )
+                for path, one in data.get("constants", {}).items()
+            },
+            shared={str(path): str(first) for path, first in data.get("shared", {}).items()},
         )
 
 
@@ -174,6 +280,8 @@ _WRITERS: Mapping[type, Callable[[Any], Any]] = {
     tuple: lambda items: {"tuple": [encoded(one) for one in items]},
     dict: lambda items: {"dict": [[_word(key), encoded(one)] for key, one in items.items()]},
     slice: lambda cut: {"slice": [encoded(one) for one in (cut.start, cut.stop, cut.step)]},
+    Layer: lambda layer: {"layer": layer.to_json()},
+    torch.device: lambda device: {"device": str(device)},
     torch.dtype: lambda dtype: {"dtype": str(dtype).removeprefix("torch.")},
     EllipsisType: lambda _: {"ellipsis": True},
 }
@@ -195,6 +303,8 @@ def decoded(data: Any) -> Any:
         "value": Reference,
         "tuple": lambda items: tuple(decoded(one) for one in items),
         "dtype": dtype_of,
+        "device": torch.device,
+        "layer": Layer.from_json,
         "ellipsis": lambda _: Ellipsis,
     }
     require(kind in readers, "kind of a value", f"one of {', '.join(readers)}", kind)
@@ -207,6 +317,21 @@ def dtype_of(name: str) -> torch.dtype:
     require(isinstance(found, torch.dtype), "dtype", "one of torch", name)
     assert isinstance(found, torch.dtype)
     return found
+
+
+def filled(value: Any, values: Mapping[str, Any]) -> Any:
+    """An argument with values in place of the references it holds."""
+    if isinstance(value, Reference):
+        return values[value.name]
+    if isinstance(value, tuple):
+        return tuple(filled(one, values) for one in value)
+    if isinstance(value, list):
+        return [filled(one, values) for one in value]
+    if isinstance(value, dict):
+        return {key: filled(one, values) for key, one in value.items()}
+    if isinstance(value, slice):
+        return slice(*(filled(one, values) for one in (value.start, value.stop, value.step)))
+    return value
 
 
 def references(value: Any) -> Sequence[str]:
