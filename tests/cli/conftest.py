@@ -4,10 +4,14 @@ import sys
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 
 from hilum.cli.main import main
+
+if TYPE_CHECKING:
+    from pyspark.sql import SparkSession
 
 
 @dataclass(frozen=True)
@@ -33,6 +37,19 @@ def hilum(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]):
 
 
 Hilum = Callable[..., Answer]
+
+
+@pytest.fixture
+def hilum_here(
+    hilum: Hilum, spark: "SparkSession", monkeypatch: pytest.MonkeyPatch
+) -> Callable[..., Answer]:
+    """`hilum` for commands that start Spark: they get the tests' session, with its master.
+
+    A session of their own is Java and Python workers that start anew, half a minute of CPU. Java's
+    folder is that of the tests, so paths are absolute.
+    """
+    monkeypatch.setattr(type(spark), "stop", lambda session: None)  # as commands do at their end
+    return lambda *arguments: hilum(*arguments, "--master", "local[2]")
 
 
 @pytest.fixture(scope="session")

@@ -1,4 +1,7 @@
-"""The main job as a command, on separate executors, as a user runs it."""
+"""The main job as a command, on separate executors, as a user runs it; and what goes on from it.
+
+What goes on runs in the tests' session, for a session of its own has nothing more to show.
+"""
 
 import json
 import subprocess
@@ -14,7 +17,7 @@ from warm_command import run_hilum
 pytestmark = [pytest.mark.slow, pytest.mark.spark]
 
 PHANTOMS = PhantomConfig(size_px=64, seed=1, prevalence_scale=4.0, prevalence_floor=0.1)
-ONE_CORE = "local[1]"  # a Python worker less to import torch, for each stage
+LABELS = "data/Data_Entry_2017.csv"
 
 
 def call(*arguments: object, cwd: Path, code: int = 0) -> subprocess.CompletedProcess[str]:
@@ -30,7 +33,7 @@ def work(tmp_path_factory: pytest.TempPathFactory) -> Path:
     directory = tmp_path_factory.mktemp("cluster")
     write_dataset(directory / "data", 60, PHANTOMS)
     call(
-        *("run", "--images", "data/images", "--labels", "data/Data_Entry_2017.csv"),
+        *("run", "--images", directory / "data/images", "--labels", directory / LABELS),
         *("--out", "run", "--model", "timm:test_resnet", "--weights", "random"),
         *("--epochs", 1, "--image-size", 32, "--master", "local-cluster[2,1,1024]"),
         cwd=directory,
@@ -71,17 +74,17 @@ def test_the_model_predicts_files_and_info_tells_its_origin(work):
     assert (good["status"], list(good["probabilities"])) == ("ok", list(FINDINGS))
     assert (text["status"], text["reason"]) == ("rejected", "not_an_image")
     facts = json.loads(call("info", "run/bundle", "--format", "json", cwd=work).stdout)
-    assert facts["provenance"]["source"]["images"] == "data/images"
+    assert facts["provenance"]["source"]["images"] == str(work / "data/images")
 
 
-def test_evaluating_the_test_split_again_gives_the_runs_figures(work):
-    call(
-        *("evaluate", "run/bundle", "--images", "data/images"),
-        *("--labels", "data/Data_Entry_2017.csv", "--report", "again", "--split", "test"),
+def test_evaluating_the_test_split_again_gives_the_runs_figures(work, hilum_here):
+    # The tests' session makes as many parts as the run had: batches round alike.
+    answer = hilum_here(
+        *("evaluate", work / "run/bundle", "--images", work / "data/images"),
+        *("--labels", work / LABELS, "--report", work / "again", "--split", "test"),
         *("--closer-look", 0),
-        *("--master", "local[2]"),  # as many parts as the run had: batches round alike
-        cwd=work,
     )
+    assert answer.code == 0, answer.err
     first = json.loads((work / "run/report/metrics.json").read_text())
     again = json.loads((work / "again/metrics.json").read_text())
     assert again["findings"] == first["findings"]
@@ -100,18 +103,19 @@ def test_the_runs_report_has_its_tables_card_and_checklist(work):
     assert "robustness" in {part["anchor"] for part in document["parts"]}
 
 
-def test_resuming_a_finished_run_changes_nothing(work):
+def test_resuming_a_finished_run_changes_nothing(work, hilum_here):
     before = (work / "run/bundle/weights.safetensors").read_bytes()
-    call("train", "--resume", "run", "--master", ONE_CORE, cwd=work)
+    answer = hilum_here("train", "--resume", work / "run")
+    assert answer.code == 0, answer.err
     assert (work / "run/bundle/weights.safetensors").read_bytes() == before
 
 
-def test_ingest_counts_files_by_reason(tmp_path):
+def test_ingest_counts_files_by_reason(tmp_path, hilum_here):
     broken = broken_files()
     write_dataset(tmp_path / "data", 5, PHANTOMS)
     write_files(tmp_path / "data/images/sub", {n: content for n, (content, _) in broken.items()})
-    arguments = ("ingest", "data/images", "--out", "table", "--master", ONE_CORE)
-    counts = json.loads(call(*arguments, cwd=tmp_path).stdout)
+    answer = hilum_here("ingest", tmp_path / "data/images", "--out", tmp_path / "table")
+    counts = json.loads(answer.out)
     reasons = [reason for _, reason in broken.values()]
     assert counts == {
         "files": 5 + len(broken),

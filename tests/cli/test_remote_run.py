@@ -7,6 +7,7 @@ import pytest
 from hilum import storage
 from remote_job import check_run, run_remotely, upload_phantoms
 from s3_server import s3_server
+from warm_command import run_hilum
 
 pytestmark = [pytest.mark.slow, pytest.mark.spark]
 
@@ -27,7 +28,7 @@ def test_images_labels_and_all_of_a_run_are_on_s3_and_commands_read_it_back(
     s3, tmp_path, hilum, monkeypatch
 ):
     upload_phantoms(tmp_path, s3.root, 24)
-    run_remotely(s3.root, tmp_path / "work", {}, ["--master", "local[1]"])
+    run_remotely(s3.root, tmp_path / "work", {}, ["--master", "local[1]"], hilum=run_hilum)
     check_run(s3.root)
     bundle, images = s3.url("run", "bundle"), s3.url("data", "images")
     answer = hilum("predict", bundle, images, "--format", "json")

@@ -24,7 +24,7 @@ READER = ROOT / "tests" / "support" / "page_reader.py"
 FENCE = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 SESSION = re.compile(r'\blocal_session\((?:"([^"]+)")?')
 LINK = re.compile(r"(?<!!)\[[^\]]*\]\(([^)\s]+)\)|!\[[^\]]*\]\(([^)\s]+)\)")
-NUM_PHANTOMS = 48
+NUM_PHANTOMS = 32
 
 
 @dataclass(frozen=True, slots=True)

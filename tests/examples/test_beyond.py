@@ -39,7 +39,7 @@ def test_the_nearest_images_have_the_same_finding_more_often_than_by_chance(find
 
 
 def test_what_an_autoencoder_cannot_redraw_is_strange(find):
-    found = find("anomalies")
+    found = find("anomalies", PHANTOMS=360)
     low, _ = found["auroc_ci95"]["autoencoder"]
     assert low > 0.5
     assert found["auroc"]["autoencoder"] > found["auroc"]["mean image"]
@@ -53,7 +53,7 @@ def test_reports_are_read_as_people_read_them(find):
 
 
 def test_parts_of_a_volume_tell_which_way_they_lie(find):
-    found = find("volumes")
+    found = find("volumes", LEARNT=360, ASKED=160)
     low, _ = found["right_ci95"]["network"]
     assert low > 2 * found["right_by_chance"]
 
@@ -72,6 +72,6 @@ def test_a_rare_event_is_found_among_many_rows(find):
 
 
 def test_dates_are_rewritten_letter_by_letter(find):
-    found = find("sequences")
+    found = find("sequences", ASKED=300)
     low, _ = found["right_dates_ci95"]
     assert low > 0.9 > found["right_dates_copied"] + 0.3

@@ -1,9 +1,5 @@
 """What would fail after an hour is refused before the first job, with the way out."""
 
-import os
-import subprocess
-import sys
-
 import pytest
 
 from hilum.errors import (
@@ -17,7 +13,6 @@ from hilum.spark.failures import as_hilum_error
 from hilum.spark.preflight import make_run_directory, preflight
 from hilum.spark.versions import own_versions
 from hilum.training import train_worker
-from quick_java import QUICK_JAVA
 
 
 def test_a_good_session_and_directory_pass_and_keep_no_trace(spark, tmp_path):
@@ -68,33 +63,15 @@ def test_executors_that_come_later_are_checked_before_ranks_meet(spark):
         launcher.launch(train_worker, "no such run", 1)
 
 
-DYNAMIC = """
-import sys
-from hilum.errors import InvalidValueError
-from hilum.spark import local_session
-from hilum.spark.preflight import make_run_directory, preflight
-
-spark = local_session("local[1]", memory="512m", config={"spark.dynamicAllocation.enabled": "true"})
-try:
-    preflight(spark, sys.argv[1], 1)
-except InvalidValueError as error:
-    print(error)
-spark.stop()
-"""
-
-
-@pytest.mark.slow
-def test_dynamic_allocation_is_refused(tmp_path):
-    done = subprocess.run(
-        [sys.executable, "-c", DYNAMIC, str(tmp_path)],
-        capture_output=True,
-        text=True,
-        timeout=120,
-        check=True,
-        env={**os.environ, "JDK_JAVA_OPTIONS": QUICK_JAVA},
-    )
-    assert "spark.dynamicAllocation.enabled must be false for training" in done.stdout
-    assert "Hint: barrier stages need a fixed number of executors" in done.stdout
+def test_dynamic_allocation_is_refused(spark, tmp_path):
+    session = spark.newSession()
+    session.conf.set("spark.sql.legacy.setCommandRejectsSparkCoreConfs", "false")
+    session.conf.set("spark.dynamicAllocation.enabled", "true")
+    with pytest.raises(
+        InvalidValueError, match=r"spark\.dynamicAllocation\.enabled must be false for training"
+    ) as caught:
+        preflight(session, str(tmp_path), 1)
+    assert "Hint: barrier stages need a fixed number of executors" in str(caught.value)
 
 
 # What Spark 4.1 said, cut to the lines that matter.

@@ -25,7 +25,7 @@ runpy.run_path(sys.argv[0], run_name="__main__")
 """
 DRIVER = Path(__file__).with_name("cluster_driver.py")
 PACKAGES = str(Path(torch.__file__).parents[1])
-JAVA = f"{QUICK_JAVA} -XX:+UseSerialGC"
+JAVA = QUICK_JAVA
 # Executors of the tests: small, quick to start, and with this machine's packages but not Hilum,
 # which is only linked into them (an entry of PYTHONPATH reads no .pth files).
 EXECUTORS = {

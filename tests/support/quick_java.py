@@ -9,6 +9,7 @@ __all__ = ["QUICK_JAVA"]
 _CLASSES = Path(sys.prefix) / "spark-classes.jsa"
 _SHARED = f" -XX:SharedArchiveFile={_CLASSES} -Xlog:cds=off -Xlog:cds+dynamic=off"
 
-# The first compiler only, and the classes of an earlier process if there are some.
+# The first compiler only, a collector without threads of its own, and the classes of an earlier
+# process if there are some.
 _USABLE = _CLASSES.is_file() and " " not in str(_CLASSES)  # spaces separate Java's options
-QUICK_JAVA = "-XX:TieredStopAtLevel=1" + (_SHARED if _USABLE else "")
+QUICK_JAVA = "-XX:TieredStopAtLevel=1 -XX:+UseSerialGC" + (_SHARED if _USABLE else "")

@@ -3,6 +3,7 @@
 import json
 import os
 import signal
+import sys
 import time
 from pathlib import Path
 
@@ -30,6 +31,11 @@ def report_place(world: World, argument: str) -> str:
             "process": os.getpid(),
         }
     )
+
+
+def lacks_modules(world: World, names: str) -> str:
+    """Which of these modules this rank's process would have to import."""
+    return " ".join(name for name in names.split() if name not in sys.modules)
 
 
 def fail_on_last(world: World, argument: str) -> str:

@@ -3,7 +3,7 @@
 import os
 import subprocess
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from hilum import storage
@@ -25,23 +25,35 @@ def upload_phantoms(folder: Path, root: str, count: int) -> None:
         storage.write_bytes(url, file.read_bytes())
 
 
+def installed_hilum(
+    *arguments: str, cwd: Path, **variables: str
+) -> subprocess.CompletedProcess[str]:
+    """What the installed command prints and returns, from its first import on."""
+    return subprocess.run(
+        [str(HILUM), *arguments],
+        capture_output=True,
+        text=True,
+        cwd=cwd,
+        env={**os.environ, "JDK_JAVA_OPTIONS": QUICK_JAVA, **variables},
+        timeout=800,
+        check=False,
+    )
+
+
 def run_remotely(
-    root: str, work: Path, variables: Mapping[str, str], more: Sequence[str]
+    root: str,
+    work: Path,
+    variables: Mapping[str, str],
+    more: Sequence[str],
+    *,
+    hilum: Callable[..., subprocess.CompletedProcess[str]] = installed_hilum,
 ) -> subprocess.CompletedProcess[str]:
     """`hilum run` from ROOT/data to ROOT/run; `work` is where it is typed, and stays empty."""
     work.mkdir()
     labels = storage.join(root, "data", "Data_Entry_2017.csv")
     command = ["run", "--images", storage.join(root, "data/images"), "--labels", labels]
     command += ["--out", storage.join(root, "run"), "--precision", "float32", *SMALL.split()]
-    done = subprocess.run(
-        [str(HILUM), *command, *more],
-        capture_output=True,
-        text=True,
-        cwd=work,
-        env={**os.environ, "JDK_JAVA_OPTIONS": QUICK_JAVA, **variables},
-        timeout=800,
-        check=False,
-    )
+    done = hilum(*command, *more, cwd=work, **variables)
     assert done.returncode == 0, done.stderr[-6000:]
     assert not list(work.iterdir()), "nothing of it lies here"
     return done

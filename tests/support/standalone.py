@@ -18,7 +18,7 @@ from quick_java import QUICK_JAVA
 SPARK_CLASS = Path(pyspark.__file__).parent / "bin" / "spark-class"
 MASTER, WORKER = (f"org.apache.spark.deploy.{name}" for name in ("master.Master", "worker.Worker"))
 START_S = 60.0
-JAVA = {"JDK_JAVA_OPTIONS": f"{QUICK_JAVA} -XX:+UseSerialGC"}
+JAVA = {"JDK_JAVA_OPTIONS": QUICK_JAVA}
 
 
 @dataclass(frozen=True)

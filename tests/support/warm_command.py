@@ -21,6 +21,11 @@ from quick_java import QUICK_JAVA
 
 __all__ = ["run_hilum", "run_script"]
 
+# A test process has one such server, for commands and for ranks: what either of them imports.
+PRELOADED = [
+    *("hilum.cli.main", "hilum.spark", "hilum.recipes.run", "torchvision", "timm"),
+    *("torch.utils.tensorboard", "hilum.evaluation.training_plots"),
+]
 LIMIT_S = 600.0  # against a hang, not a measure
 
 
@@ -40,7 +45,7 @@ def _run(
     path: Path | None, arguments: list[str], cwd: Path, variables: dict[str, str]
 ) -> subprocess.CompletedProcess[str]:
     context = get_context("forkserver")
-    context.set_forkserver_preload(["hilum.cli.main", "hilum.spark", "torchvision", "timm"])
+    context.set_forkserver_preload(PRELOADED)
     environment = {**os.environ, "JDK_JAVA_OPTIONS": QUICK_JAVA, **variables}
     with tempfile.TemporaryDirectory() as folder:
         said = [Path(folder, name) for name in ("stdout", "stderr")]

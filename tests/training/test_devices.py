@@ -72,5 +72,8 @@ def test_a_compiled_network_computes_the_same_and_keeps_its_names():
     names, inputs = list(network.state_dict()), torch.randn(4, 8)
     expected = network(inputs)
     compile_network(network, CPU)
-    torch.testing.assert_close(network(inputs), expected, rtol=1e-5, atol=1e-6)
+    # A header compiled beforehand pays where many kernels include it; here are two.
+    with torch._inductor.config.patch(cpp_cache_precompile_headers=False):
+        found = network(inputs)
+    torch.testing.assert_close(found, expected, rtol=1e-5, atol=1e-6)
     assert list(network.state_dict()) == names

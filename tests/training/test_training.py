@@ -9,6 +9,7 @@ from hilum.errors import TrainingError
 from hilum.models import head_names
 from hilum.training import LocalLauncher, TrainJob, load_checkpoint, train_worker
 from hilum.training.world import World
+from rank_workers import lacks_modules
 from training_cases import write_cache
 
 ONE_THREAD = LocalLauncher(num_threads=1)
@@ -92,6 +93,11 @@ def test_a_failing_rank_is_named_with_its_own_traceback():
     with pytest.raises(TrainingError, match=r"rank 1 of 2 on .*: ValueError: the reason") as caught:
         ONE_THREAD.launch(fail_on_rank_one, "", 2)
     assert "fail_on_rank_one" in str(caught.value)
+
+
+def test_ranks_are_forked_with_what_they_import():
+    names = "timm torchvision torch.utils.tensorboard matplotlib.figure"
+    assert ONE_THREAD.launch(lacks_modules, names, 2) == ["", ""]
 
 
 def test_a_run_without_training_images_says_so(make_run, tmp_path):

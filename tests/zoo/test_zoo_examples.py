@@ -2,6 +2,8 @@
 
 import os
 import re
+import runpy
+import sys
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -51,13 +53,10 @@ def training(
     saved = tmp_path_factory.mktemp("saved")
     where = ("--images", radiographs.images, "--labels", radiographs.labels, "--save", saved)
     few = ("--epochs", "1", "--batch", "16", *SIZES, *CLUSTER)
-    return run("chest_xray_training.py", *where, *few, *radiographs.model), saved
-
-
-def run(name: str, *arguments: str | Path) -> str:
-    done = run_script(EXAMPLES / name, *arguments, cwd=EXAMPLES)
+    arguments = (*where, *few, *radiographs.model)
+    done = run_script(EXAMPLES / "chest_xray_training.py", *arguments, cwd=EXAMPLES)
     assert done.returncode == 0, done.stderr[-4000:]
-    return done.stdout
+    return done.stdout, saved
 
 
 @pytest.mark.slow
@@ -76,13 +75,19 @@ def test_the_training_notebooks_form_trains_and_prints_an_auc_per_disease(traini
 
 
 @pytest.mark.slow
-def test_the_inference_notebooks_form_predicts_one_image(training, radiographs):
+def test_the_inference_notebooks_form_predicts_one_image(
+    training, radiographs, spark, monkeypatch, capsys
+):
     _, saved = training
     (model,) = saved.glob("*.bigdl")
     assert load_bundle(str(model)).findings == FINDINGS
     image = sorted(radiographs.images.iterdir())[0]
-    where = ("--image", image, "--labels", radiographs.labels)
-    printed = run("chest_xray_inference.py", model, *where, *SIZES, "--master", "local[1]")
+    script = EXAMPLES / "chest_xray_inference.py"
+    where = ("--image", image, "--labels", radiographs.labels, "--master", "local[2]")
+    # As in a notebook, in a session that runs: a context that is there is taken.
+    monkeypatch.setattr(sys, "argv", [str(word) for word in (script, model, *where, *SIZES)])
+    runpy.run_path(str(script), run_name="__main__")
+    printed = capsys.readouterr().out
     rows = re.findall(r"^(\w+)\s+- (\S+)\s+- (\S+)\s*$", printed, flags=re.MULTILINE)[1:]
     assert [name for name, _, _ in rows] == list(FINDINGS)
     assert all(0 < float(probability) < 1 for _, probability, _ in rows)

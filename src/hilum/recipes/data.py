@@ -101,14 +101,19 @@ def label_and_split(
         )
     matched = join_labels(images, labels)
     frame = matched if rule is None else rule.apply(matched)
-    counts = finding_counts(matched.select("file_name", "patient_id", "labels", "view"))
-    return LabelledData(
-        frame=frame,
-        labels=labels,
-        join=report,
-        splits=() if rule is None else _split_counts(frame),
-        label_counts={row.finding: row.positives for row in counts.findings},
-    )
+    # Four queries count these few columns; each would join all file names anew.
+    names = ("file_name", "patient_id", "labels", "view", "split")
+    rows = frame.select(*(name for name in names if name in frame.columns)).cache()
+    try:
+        return LabelledData(
+            frame=frame,
+            labels=labels,
+            join=report,
+            splits=() if rule is None else _split_counts(rows),
+            label_counts={row.finding: row.positives for row in finding_counts(rows).findings},
+        )
+    finally:
+        rows.unpersist()
 
 
 def read_ingested(spark: SparkSession, table: str) -> DataFrame:
