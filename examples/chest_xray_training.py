@@ -168,7 +168,8 @@ def main() -> None:
     sc = init_nncontext(conf)
     spark = SparkSession.builder.config(conf=conf).getOrCreate()
 
-    executors = len(sc._jsc.sc().statusTracker().getExecutorInfos()) - 1
+    # The driver is counted, too; with a local master it is the executor.
+    executors = max(1, len(sc._jsc.sc().statusTracker().getExecutorInfos()) - 1)
     cores = int(sc.getConf().get("spark.executor.cores", "1"))
     print("Number of Executors = ", executors)
     print("Number of Cores = ", cores)

@@ -17,11 +17,20 @@ def one_thread():
 
 
 @pytest.fixture(scope="session")
-def keras_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def small_keras_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Models that Keras built and saved, with images and what it made of them, by name."""
-    folder = tmp_path_factory.mktemp("keras")
-    script = Path(__file__).resolve().parents[1] / "support" / "keras_models.py"
+    return _saved_by_keras(tmp_path_factory.mktemp("keras"), "small", "sequence")
+
+
+@pytest.fixture(scope="session")
+def keras_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The same, with networks of keras.applications."""
     names = ("small", "nested", "sequence", "mobilenet_v2", "mobilenet_v3", "densenet121")
+    return _saved_by_keras(tmp_path_factory.mktemp("keras"), *names)
+
+
+def _saved_by_keras(folder: Path, *names: str) -> Path:
+    script = Path(__file__).resolve().parents[1] / "support" / "keras_models.py"
     environment = os.environ | {"KERAS_BACKEND": "torch", "OMP_NUM_THREADS": "1"}
     subprocess.run(
         [sys.executable, str(script), str(folder), *names],

@@ -33,7 +33,7 @@ class Net(nn.Module):
 
 
 @pytest.fixture(scope="module")
-def files(keras_folder, tmp_path_factory):
+def files(small_keras_folder, tmp_path_factory):
     """The folder of a small file of each format: its bytes would be printed with every failure."""
     folder = tmp_path_factory.mktemp("valid")
     images, net = torch.randn(2, 3, 8, 8), Net().eval()
@@ -42,7 +42,7 @@ def files(keras_folder, tmp_path_factory):
         warnings.simplefilter("ignore")
         torch.onnx.export(net, (images,), str(folder / "net.onnx"), external_data=False)
     torch.save(net.state_dict(), folder / "net.pth")
-    (folder / "net.keras").write_bytes((keras_folder / "sequence.keras").read_bytes())
+    (folder / "net.keras").write_bytes((small_keras_folder / "sequence.keras").read_bytes())
     return folder
 
 
@@ -119,8 +119,8 @@ def test_damaged_descriptions_give_a_model_or_an_error_of_ours(files, tmp_path, 
 
 
 @pytest.mark.parametrize("cut", [0.1, 0.5, 0.9, 0.999])
-def test_truncated_hdf5_is_an_error(keras_folder, tmp_path, cut):
-    data = (keras_folder / "small.h5").read_bytes()
+def test_truncated_hdf5_is_an_error(small_keras_folder, tmp_path, cut):
+    data = (small_keras_folder / "small.h5").read_bytes()
     path = tmp_path / "cut.h5"
     path.write_bytes(data[: int(cut * len(data))])
     with pytest.raises(HilumError):
