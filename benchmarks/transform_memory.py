@@ -70,18 +70,44 @@ def peak_mb(process: Path) -> float:
     return round(int(line.split()[1]) / 1024, 1)
 
 
+def workers() -> list[Path]:
+    """The Python workers of this process's session, among them their daemon, in /proc."""
+    parents = {}
+    for status in Path("/proc").glob("[0-9]*/stat"):
+        try:
+            parents[status.parent.name] = status.read_text().rpartition(")")[2].split()[1]
+        except OSError:  # it has ended
+            continue
+    return [
+        Path("/proc", number)
+        for number in parents
+        if _is_below(number, parents) and WORKER in Path("/proc", number, "cmdline").read_text()
+    ]
+
+
+def _is_below(number: str, parents: dict[str, str]) -> bool:
+    while number in parents:
+        number = parents[number]
+        if number == str(os.getpid()):
+            return True
+    return False
+
+
 def peaks(spark: SparkSession) -> dict[str, float]:
     """Peak megabytes of Java and of the largest Python worker of this session."""
     java = spark.sparkContext._jvm.java.lang.ProcessHandle.current().pid()  # type: ignore[union-attr]
-    workers = []
-    for process in Path("/proc").iterdir():
-        if process.name.isdigit() and process.name != str(os.getpid()):
-            try:
-                if WORKER in (process / "cmdline").read_text():
-                    workers.append(peak_mb(process))
-            except OSError:  # it has ended
-                continue
-    return {"java_mb": peak_mb(Path(f"/proc/{java}")), "worker_mb": max(workers)}
+    largest = max(peak_mb(worker) for worker in workers())
+    return {"java_mb": peak_mb(Path(f"/proc/{java}")), "worker_mb": largest}
+
+
+def own_mb() -> list[float]:
+    """Megabytes of two Python workers that no other process shares; their daemon has fewer."""
+    found = []
+    for worker in workers():
+        lines = (worker / "smaps_rollup").read_text().splitlines()
+        own = [int(line.split()[1]) for line in lines if line.startswith("Private_")]
+        found.append(round(sum(own) / 1024, 1))
+    return sorted(found)[-2:]
 
 
 def scored(model: NNModel, data: DataFrame) -> int:
@@ -122,8 +148,10 @@ def starts(options: argparse.Namespace, sources: list[Path], daemon: str) -> dic
         started = time.perf_counter()
         scored(model, data)
         seconds.append(round(time.perf_counter() - started, 2))
+    own = own_mb()
     spark.stop()
-    return {"first_s": seconds[0], "later_s": float(np.median(seconds[1:])), "rows": len(sources)}
+    later = float(np.median(seconds[1:]))
+    return {"first_s": seconds[0], "later_s": later, "rows": len(sources), "own_mb": own}
 
 
 def overhead(options: argparse.Namespace) -> dict[str, Any]:

@@ -5,12 +5,11 @@
 Phantom radiographs of 1024 px appear at a steady rate, each renamed when it is whole. A file's
 latency is from that rename to the moment at which a reader of the Parquet table can find its row
 (the `_SUCCESS` of its batch). Beside it stands what the same files cost without Spark, one after
-another: `Predictor` in one process with the same threads. Prints JSON.
+another: `Predictor` in one process with one thread, as a worker of Spark has. Prints JSON.
 """
 
 import argparse
 import json
-import os
 import shutil
 import subprocess
 import sys
@@ -21,6 +20,7 @@ from typing import Any
 
 import numpy as np
 import pyarrow.dataset
+import torch
 from transform_memory import bundle_of
 
 from hilum.decoding import decode
@@ -76,7 +76,7 @@ def watched(options: argparse.Namespace, bundle: Path, sources: list[Path]) -> d
             time.sleep(POLL_S)
     finally:
         process.terminate()
-        process.wait()
+        process.wait(LIMIT_S)
     waits = np.array([seen[name] - arrived[name] for name in arrived if name != "first.png"])
     quantiles = {f"p{q}_s": round(float(np.percentile(waits, q)), 2) for q in (50, 95, 100)}
     return {"first_s": round(seen["first.png"] - started, 1), "batches": len(known)} | quantiles
@@ -84,6 +84,7 @@ def watched(options: argparse.Namespace, bundle: Path, sources: list[Path]) -> d
 
 def bare(bundle: ModelBundle, sources: list[Path], files: int) -> float:
     """Seconds per file: decode and predict, one at a time, no Spark."""
+    torch.set_num_threads(1)
     predictor = Predictor.load(bundle)
     started = time.perf_counter()
     for number in range(files):
@@ -101,7 +102,6 @@ def main() -> None:
     parser.add_argument("--model", default="efficientnet_lite0")
     parser.add_argument("--size", type=int, default=224, help="pixels of the network's input")
     options = parser.parse_args()
-    os.environ.setdefault("OMP_NUM_THREADS", "1")
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         write_dataset(folder / "data", 8, PhantomConfig(size_px=1024, seed=1))

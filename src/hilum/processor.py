@@ -17,7 +17,7 @@ from functools import lru_cache
 import torch
 from torch import nn
 
-__all__ = ["has_fast_bfloat16", "keep_freed_memory"]
+__all__ = ["give_back_freed_memory", "has_fast_bfloat16", "keep_freed_memory"]
 
 logger = logging.getLogger(__name__)
 
@@ -26,6 +26,7 @@ ROUNDS = 12
 WORTHWHILE = 1.2  # times faster than float32, or it is not worth the lost digits
 _FAST, _NOT_FAST = 0, 3
 _M_TRIM_THRESHOLD, _M_MMAP_MAX, _NEVER = -1, -4, 2**31 - 1  # malloc.h
+_MMAP_MAX = 65536  # glibc's own, DEFAULT_MMAP_MAX
 
 
 def keep_freed_memory() -> bool:
@@ -39,10 +40,17 @@ def keep_freed_memory() -> bool:
 
     Source: mallopt(3). Without mmap (M_MMAP_MAX = 0) and trimming, blocks are reused.
     """
-    mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
-    if mallopt is None:  # musl, macOS
-        return False
-    return bool(mallopt(_M_MMAP_MAX, 0) and mallopt(_M_TRIM_THRESHOLD, _NEVER))
+    return _mallopt(_M_MMAP_MAX, 0) and _mallopt(_M_TRIM_THRESHOLD, _NEVER)
+
+
+def give_back_freed_memory() -> bool:
+    """Let large blocks that are allocated from now on go back when they are freed, as at first."""
+    return _mallopt(_M_MMAP_MAX, _MMAP_MAX)
+
+
+def _mallopt(parameter: int, value: int) -> bool:
+    mallopt = getattr(ctypes.CDLL(None), "mallopt", None)  # musl and macOS have none
+    return mallopt is not None and bool(mallopt(parameter, value))
 
 
 @lru_cache(maxsize=1)

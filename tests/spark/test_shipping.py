@@ -3,6 +3,11 @@
 import pytest
 import torch
 
+import any_models
+from hilum.errors import ChecksumError, InvalidValueError
+from hilum.inference import ModelBundle, load_bundle, save_bundle
+from hilum.models import factory
+from hilum.models.starting import whole_design
 from hilum.spark.radiograph_prediction import ShippedRadiographModel
 from hilum.spark.shipping import ship_bundle
 from tiny_models import tiny_bundle
@@ -32,6 +37,7 @@ def bytes_in_worker(spark, source):
     return tuple(row)
 
 
+@pytest.mark.skipif(torch.cuda.is_available(), reason="weights are on the GPU")
 def test_workers_map_the_weights_of_a_network_for_images(spark):
     bundle = tiny_bundle()
     kernels = [name for name, tensor in bundle.weights.items() if tensor.dim() == 4]
@@ -47,3 +53,31 @@ def test_networks_share_the_tensors_of_a_bundle_or_have_copies():
         same = [tensors[n].data_ptr() == t.data_ptr() for n, t in bundle.weights.items()]
         assert set(same) == {shared}
         assert all(torch.equal(tensors[n], t) for n, t in bundle.weights.items())
+
+
+def test_a_network_of_the_users_has_its_own_tensors_for_its_code_may_hold_views():
+    design = whole_design(factory(any_models.viewing))
+    bundle = ModelBundle(
+        architecture=design.name,
+        design=design,
+        findings=("a",),
+        preprocessing=tiny_bundle().preprocessing,
+        weights={"layer.weight": torch.tensor([[1.0, 2.0, 3.0]])},
+    )
+    assert bundle.network(shared=True)(torch.ones(1, 3)).item() == 6.0
+    assert bundle.network()(torch.ones(1, 3)).item() == 6.0
+
+
+def test_weights_are_mapped_on_this_machine_only_and_checked(tmp_path):
+    bundle = tiny_bundle()
+    save_bundle(bundle, str(tmp_path))
+    mapped = load_bundle(str(tmp_path), mapped=True)
+    assert mapped.digest == bundle.digest
+    data = bytearray((tmp_path / "weights.safetensors").read_bytes())
+    data[-1] ^= 1
+    (tmp_path / "weights.safetensors").write_bytes(data)
+    with pytest.raises(ChecksumError, match=r"weights\.safetensors must have SHA-256"):
+        load_bundle(str(tmp_path), mapped=True)
+    save_bundle(bundle, "memory://mapped")
+    with pytest.raises(InvalidValueError, match="on this machine where mapped=True"):
+        load_bundle("memory://mapped", mapped=True)

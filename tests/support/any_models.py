@@ -131,3 +131,20 @@ def no_net() -> nn.Module:
 
 def not_marked() -> nn.Module:
     return small_net()
+
+
+class Viewing(nn.Module):
+    """Computes with a view of its weights, taken before they are loaded."""
+
+    def __init__(self):
+        super().__init__()
+        self.layer = nn.Linear(3, 1, bias=False)
+        self.view = self.layer.weight.detach().view(3)
+
+    def forward(self, x):
+        return (x * self.view).sum(dim=1, keepdim=True)
+
+
+@network_factory
+def viewing() -> nn.Module:
+    return Viewing()

@@ -10,6 +10,7 @@ Names and preprocessing travel with the weights, so scores cannot be mixed up an
 treated as in training. Nothing is unpickled.
 """
 
+import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -29,6 +30,7 @@ from hilum.inference.outliers import OutlierDetector
 from hilum.inputs import RowSpec
 from hilum.models import Architecture, create_model
 from hilum.models.designs import design_from_json, design_to_json, write_design_files
+from hilum.models.factories import FactoryRecipe
 from hilum.preprocessing import Chain
 
 __all__ = ["ModelBundle", "bundle_versions", "load_bundle", "save_bundle"]
@@ -88,16 +90,19 @@ class ModelBundle:
 
         Args:
             shared: the network's tensors are the bundle's own, for those who only predict; else
-                they are copies.
+                they are copies, and always where a function of the user's makes the network:
+                its code may hold views of tensors, which would not change with them.
 
         Raises:
             MissingDependencyError: a function or a package that makes it is not installed here.
         """
         count = len(self.findings) if self.rows is None else self.rows.num_outputs
         model = create_model(self.blueprint, count, dropout=self.dropout)
-        kinds = {name: tensor.dtype for name, tensor in model.state_dict().items()}
-        weights = {name: t.to(kinds.get(name, t.dtype)) for name, t in self.weights.items()}
-        model.load_state_dict(weights, assign=shared)
+        of_the_users = self.design is not None and isinstance(self.design.recipe, FactoryRecipe)
+        if shared and not of_the_users:
+            _give_tensors(model, self.weights)
+        else:
+            model.load_state_dict(dict(self.weights))
         return model.eval()
 
     @property
@@ -146,7 +151,8 @@ def load_bundle(url: str, *, mapped: bool = False) -> ModelBundle:
             memory; the file must be local, and must not change as long as the bundle is used.
 
     Raises:
-        InvalidValueError: no bundle there, or one of a newer version of Hilum.
+        InvalidValueError: no bundle there, or one of a newer version of Hilum; `mapped`, and not on
+            this machine.
         ChecksumError: the weights are not those that were saved.
     """
     manifest_url = storage.join(url, "manifest.json")
@@ -194,9 +200,26 @@ def load_bundle(url: str, *, mapped: bool = False) -> ModelBundle:
 
 
 def _weights(url: str, sha256: str, mapped: bool) -> Mapping[str, Tensor]:
-    data = _checked(url, _WEIGHTS, sha256)
-    path = storage.local_path(storage.join(url, _WEIGHTS)) if mapped else None
-    return load_tensors(data) if path is None else load_tensors_of_file(path)
+    if not mapped:
+        return load_tensors(_checked(url, _WEIGHTS, sha256))
+    path = storage.local_path(storage.join(url, _WEIGHTS))
+    if path is None:
+        raise InvalidValueError(f"url must be on this machine where mapped=True. Got {url!r}.")
+    with path.open("rb") as file:  # in pieces: read whole, it would be twice in memory
+        found = hashlib.file_digest(file, "sha256").hexdigest()
+    if found != sha256:
+        raise ChecksumError(_damaged(url, _WEIGHTS, sha256, found))
+    return load_tensors_of_file(path)
+
+
+def _give_tensors(model: nn.Module, weights: Mapping[str, Tensor]) -> None:
+    """Let a model's own parameters and buffers be these tensors: whoever holds one, sees it."""
+    own = model.state_dict(keep_vars=True)
+    shapes = {name: tensor.shape for name, tensor in own.items()}
+    if shapes != {name: tensor.shape for name, tensor in weights.items()}:
+        model.load_state_dict(dict(weights))  # says what does not fit
+    for name, tensor in own.items():
+        tensor.data = weights[name].to(tensor.dtype)
 
 
 def _checked(url: str, name: str, sha256: str) -> bytes:
@@ -205,12 +228,16 @@ def _checked(url: str, name: str, sha256: str) -> bytes:
     except FileNotFoundError:
         data = b""
     if storage.sha256_of(data) != sha256:
-        raise ChecksumError(
-            f"{url}/{name} must have SHA-256 {sha256}. "
-            f"Got {storage.sha256_of(data) if data else 'no bytes'}. "
-            "Hint: the file was cut or changed; copy it again."
-        )
+        found = storage.sha256_of(data) if data else "no bytes"
+        raise ChecksumError(_damaged(url, name, sha256, found))
     return data
+
+
+def _damaged(url: str, name: str, sha256: str, found: str) -> str:
+    return (
+        f"{url}/{name} must have SHA-256 {sha256}. Got {found}. "
+        "Hint: the file was cut or changed; copy it again."
+    )
 
 
 def bundle_versions() -> dict[str, str]:

@@ -58,7 +58,13 @@ class Predictor:
     outliers: OutlierDetector | None = None
 
     @staticmethod
-    def load(bundle: ModelBundle, *, batch_size: int = 32, calibrated: bool = True) -> "Predictor":
+    def load(
+        bundle: ModelBundle,
+        *,
+        batch_size: int = 32,
+        calibrated: bool = True,
+        shared: bool = False,
+    ) -> "Predictor":
         """Build the network on the GPU if there is one, else on the CPU, in float32.
 
         Args:
@@ -66,6 +72,7 @@ class Predictor:
             batch_size: images per forward pass.
             calibrated: apply the bundle's decision rules, if it has any; False gives the network's
                 own probabilities, for which its thresholds do not hold.
+            shared: predict with the bundle's own tensors and not with copies.
         """
         require(batch_size > 0, "batch_size", "positive", batch_size)
         require(
@@ -76,7 +83,7 @@ class Predictor:
             hint="NNModel and NNClassifierModel of hilum.spark predict rows of any columns",
         )
         device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-        model = cut_before_head(bundle.network(shared=True), bundle.blueprint)
+        model = cut_before_head(bundle.network(shared=shared), bundle.blueprint)
         return Predictor(
             findings=bundle.findings,
             # The training prefix, not the evaluation chain's longer one: the same pixels as cached.

@@ -25,8 +25,15 @@ class RecordPredictor:
     batch_size: int
 
     @staticmethod
-    def load(bundle: ModelBundle, *, batch_size: int = 32) -> "RecordPredictor":
+    def load(
+        bundle: ModelBundle, *, batch_size: int = 32, shared: bool = False
+    ) -> "RecordPredictor":
         """Build the network on the GPU if there is one, else on the CPU, in float32.
+
+        Args:
+            bundle: the model.
+            batch_size: rows per forward pass.
+            shared: predict with the bundle's own tensors and not with copies.
 
         Raises:
             InvalidValueError: it is a bundle of findings in images.
@@ -38,7 +45,7 @@ class RecordPredictor:
                 "Hint: hilum.inference.Predictor reads bundles of findings."
             )
         device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-        model = bundle.network(shared=True).to(device)
+        model = bundle.network(shared=shared).to(device)
         return RecordPredictor(bundle.rows, model, device, batch_size)
 
     def predict(self, records: Sequence[npt.NDArray[np.uint8]]) -> list[npt.NDArray[np.float32]]:

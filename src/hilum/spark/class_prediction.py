@@ -37,7 +37,7 @@ class ShippedClassModel:
     def load(self) -> "ClassPredictor":
         """The network, ready, in this process."""
         bundle = shipped_bundle(self.name)
-        return ClassPredictor(RecordPredictor.load(bundle, batch_size=self.batch_size))
+        return ClassPredictor(RecordPredictor.load(bundle, batch_size=self.batch_size, shared=True))
 
 
 @dataclass(frozen=True, slots=True)

@@ -18,7 +18,7 @@ from pyspark.sql import functions as F
 from pyspark.sql.pandas.functions import arrow_udf
 
 from hilum.errors import HilumError, require
-from hilum.processor import keep_freed_memory
+from hilum.processor import give_back_freed_memory, keep_freed_memory
 from hilum.spark.worker_process import spare_the_collector
 
 __all__ = [
@@ -177,8 +177,9 @@ def _outcomes(
 # with one each would load its network again and again. More would cost memory in every worker.
 @lru_cache(maxsize=2)
 def _loaded(source: PredictorSource) -> RowPredictor:
+    give_back_freed_memory()  # what loading needs for a moment, also for the second network
     predictor = source.load()
-    keep_freed_memory()  # not before: what loading needed for a moment is given back
+    keep_freed_memory()
     return predictor
 
 

@@ -39,7 +39,7 @@ class ShippedRadiographModel:
     def load(self) -> "RadiographPredictor":
         """The network, ready, in this process."""
         bundle = shipped_bundle(self.name)
-        return RadiographPredictor(Predictor.load(bundle, batch_size=self.batch_size))
+        return RadiographPredictor(Predictor.load(bundle, batch_size=self.batch_size, shared=True))
 
 
 @dataclass(frozen=True, slots=True)

@@ -74,7 +74,7 @@ class ShippedRowModel:
     def load(self) -> "RowsPredictor":
         """The network, ready, in this process."""
         bundle = shipped_bundle(self.name)
-        return RowsPredictor(RecordPredictor.load(bundle, batch_size=self.batch_size))
+        return RowsPredictor(RecordPredictor.load(bundle, batch_size=self.batch_size, shared=True))
 
 
 @dataclass(frozen=True, slots=True)
