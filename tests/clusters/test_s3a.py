@@ -94,6 +94,6 @@ def test_keys_that_the_server_does_not_take_are_said_in_a_sentence(s3, monkeypat
     where = ("--master", "local[1]")
     said = call(HILUM, "ingest", "s3a://hilum/data/images", "--out", "table", *where, code=1)
     said = " ".join(said.split())  # lines end where the terminal does
-    assert "hilum: CredentialsError: s3a://hilum/data/images: getFileStatus" in said
+    assert "hilum: CredentialsError: s3a://hilum/data/images: Spark was refused: s3a://" in said
     assert "AWS_SECRET_ACCESS_KEY" in said
     assert "Traceback" not in said

@@ -175,3 +175,14 @@ def test_what_a_killed_write_left_is_deleted_and_nothing_else(tmp_path):
     storage.delete_unfinished(str(tmp_path))
     assert sorted(path.name for path in tmp_path.iterdir()) == [".hidden", "kept.bin"]
     storage.delete_unfinished(str(tmp_path / "absent"))
+
+
+def test_settings_of_fsspec_reach_files_that_are_read_from_s3(monkeypatch):
+    s3 = pytest.importorskip("hilum.storage.s3")
+
+    paid = {"requester_pays": True, "s3_additional_kwargs": {"ExpectedBucketOwner": "1"}}
+    monkeypatch.setitem(fsspec.config.conf, "s3", paid | {"default_cache_type": "none"})
+    with s3.S3().open("bucket/key", "rb", size=3) as file:
+        assert file.req_kw == {"RequestPayer": "requester"}
+        assert file.s3_additional_kwargs == {"ExpectedBucketOwner": "1"}
+        assert file.cache.name == "none"

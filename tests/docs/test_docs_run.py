@@ -9,11 +9,13 @@ import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 import typer
 
+import page_reader
 from hilum.cli.main import app
 from hilum.phantom import PhantomConfig, write_dataset
 from quick_java import QUICK_JAVA
@@ -61,10 +63,7 @@ def master_of(code: str) -> str | None:
     return None if asked is None else asked[1] or "local[*]"
 
 
-def python_pages() -> list[Path]:
-    """Pages that hold Python; those that share a session one after another."""
-    pages = [page for page in PAGES if any(block.language == "python" for block in blocks(page))]
-    return sorted(pages, key=lambda page: master_of(python_of(page)) or "")
+PYTHON_PAGES = [page for page in PAGES if any(b.language == "python" for b in blocks(page))]
 
 
 @pytest.fixture(scope="module")
@@ -102,11 +101,30 @@ def reader(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[[Path]
 
 @pytest.mark.spark
 @pytest.mark.slow
-@pytest.mark.parametrize("page", python_pages(), ids=lambda page: page.name)
+@pytest.mark.parametrize("page", PYTHON_PAGES, ids=lambda page: page.name)
 def test_python_in_the_docs_runs(page: Path, reader: Callable[[Path], str | None]) -> None:
     """Blocks run in order as one script, in a folder with a small data set and nothing else."""
     failed = reader(page)
     assert failed is None, f"{page.name}, lines as in the page:\n{failed}"
+
+
+@pytest.mark.parametrize(
+    ("found", "asked", "left"),
+    [
+        ("local[2]", "local[*]", "local[*]"),
+        ("local[2]", "local-cluster[2,1,1024]", None),
+        ("local-cluster[2,1,1024]", "local[2]", None),
+        ("local[2]", "yarn", None),
+        ("yarn", "yarn", "yarn"),
+    ],
+)
+def test_only_local_threads_pass_for_one_another(found, asked, left, monkeypatch):
+    settings = {"spark.master": found}
+    conf = SimpleNamespace(set=settings.__setitem__)
+    monkeypatch.setattr(page_reader, "STOP", lambda session: settings.clear())
+    session = SimpleNamespace(sparkContext=SimpleNamespace(master=found), conf=conf)
+    page_reader.give_master(session, asked)
+    assert settings.get("spark.master") == left
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)

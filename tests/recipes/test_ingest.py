@@ -1,10 +1,12 @@
 """Ingest: one pass, a table, and counts that add up."""
 
 from collections import Counter
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 
+from hilum import storage
 from hilum.errors import InvalidValueError, RejectedImageError
 from hilum.recipes.ingest import ingest
 from hilum.spark.image_struct import grey_pixels
@@ -67,3 +69,28 @@ def test_an_unknown_mode_is_refused(spark, folder, tmp_path):
     with pytest.raises(InvalidValueError, match="lenient"):
         ingest(spark, str(folder), str(tmp_path / "table"), mode="lenient")
     assert not (tmp_path / "table").exists()
+
+
+@pytest.mark.parametrize(
+    ("error", "asked"),
+    [(storage.NotAnsweringError("silent"), 0), (storage.CredentialsError("no keys"), 1)],
+)
+def test_the_first_failure_is_said_where_nothing_can_be_deleted(
+    spark, folder, tmp_path, monkeypatch, error, asked
+):
+    deleted = []
+
+    def refuse(url):
+        deleted.append(url)
+        raise PermissionError(f"{url}: another error")
+
+    @contextmanager
+    def failing(url):
+        raise error
+        yield
+
+    monkeypatch.setattr("hilum.recipes.ingest.connector_needed", failing)
+    monkeypatch.setattr(storage, "delete_tree", refuse)
+    with pytest.raises(type(error), match=str(error)):
+        ingest(spark, str(folder), str(tmp_path / "table"))
+    assert len(deleted) == asked

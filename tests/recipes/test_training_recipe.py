@@ -105,6 +105,25 @@ def test_images_and_labels_without_a_common_name_are_refused(spark, phantoms, tm
         label_and_split(spark, images, str(labels), RULE)
 
 
+def test_a_label_table_that_was_rewritten_is_read_again_in_the_same_session(spark, tmp_path):
+    images = spark.createDataFrame(
+        [("a.png", "/a.png"), ("b.png", "/b.png")], "file_name string, path string"
+    )
+    table = tmp_path / "labels.csv"
+    header = "Image Index,Finding Labels,Patient ID\n"
+
+    def positives(content):
+        table.write_text(header + content)
+        data = label_and_split(spark, images, str(table), RULE)
+        joined = data.frame.filter("exists(labels, x -> x = 1)")
+        return data.label_counts["Mass"], joined.count(), data.labels.count()
+
+    with pytest.raises(InvalidValueError, match="none in common"):
+        positives("other.png,Mass,1\n")
+    assert positives("a.png,No Finding,1\nb.png,No Finding,2\n") == (0, 0, 2)
+    assert positives("a.png,Mass,1\n") == (1, 1, 1)
+
+
 def test_a_run_directory_is_never_reused(spark, phantoms, estimator, tmp_path):
     (tmp_path / "job.json").write_text("{}")
     with pytest.raises(InvalidValueError, match="resume"):

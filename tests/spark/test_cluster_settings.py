@@ -141,10 +141,33 @@ def test_sparks_connector_for_s3_reaches_the_server_that_awss_tools_do():
         "spark.hadoop.fs.s3a.endpoint": "http://minio:9000",
         "spark.hadoop.fs.s3a.path.style.access": "true",
     }
-    assert connector_settings({"AWS_REGION": "us-east-2", "AWS_DEFAULT_REGION": "no"}) == {
-        "spark.hadoop.fs.s3a.endpoint.region": "us-east-2"
-    }, "Amazon's own servers"
+    region = "spark.hadoop.fs.s3a.endpoint.region"
+    for both, taken in (
+        ({"AWS_REGION": "us-east-2"}, "us-east-2"),
+        ({"AWS_REGION": "us-east-2", "AWS_DEFAULT_REGION": "eu-west-1"}, "eu-west-1"),
+    ):
+        assert connector_settings(both) == {region: taken}, "Amazon's own servers"
     assert connector_settings({}) == {}
+
+
+@pytest.mark.parametrize("content", [b"spark.a \xff", None])
+def test_defaults_that_cannot_be_read_are_named(tmp_path, monkeypatch, content):
+    file = tmp_path / "spark-defaults.conf"
+    file.write_bytes(content or b"spark.a b")
+    if content is None:
+
+        def refuse(path, **options):
+            raise PermissionError(13, "Permission denied", str(path))
+
+        monkeypatch.setattr(type(file), "read_text", refuse)  # root may read everything
+    with pytest.raises(InvalidValueError, match=r"spark-defaults\.conf must .* SPARK_CONF_DIR"):
+        given_settings({"SPARK_CONF_DIR": str(tmp_path)})
+
+
+def test_submit_arguments_with_an_open_quotation_mark_are_named(tmp_path):
+    variables = {"SPARK_CONF_DIR": str(tmp_path), "PYSPARK_SUBMIT_ARGS": "--conf 'spark.a=b"}
+    with pytest.raises(InvalidValueError, match=r"PYSPARK_SUBMIT_ARGS must .*'spark\.a=b"):
+        given_settings(variables)
 
 
 def test_spark_defaults_and_submit_arguments_are_found(tmp_path):

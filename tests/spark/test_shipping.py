@@ -43,7 +43,9 @@ def test_workers_map_the_weights_of_a_network_for_images(spark):
     kernels = [name for name, tensor in bundle.weights.items() if tensor.dim() == 4]
     assert kernels, "their order in memory is another than in the bundle"
     every, mapped = bytes_in_worker(spark, ShippedRadiographModel(ship_bundle(spark, bundle), 4))
-    assert every == mapped == sum(tensor.nbytes for tensor in bundle.weights.values())
+    assert every == sum(tensor.nbytes for tensor in bundle.weights.values())
+    if not torch.cuda.is_available():  # else the network is in the GPU's memory, a copy
+        assert mapped == every
 
 
 def test_networks_share_the_tensors_of_a_bundle_or_have_copies():

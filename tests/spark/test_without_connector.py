@@ -116,6 +116,12 @@ def test_what_only_spark_can_read_is_said_in_a_sentence(spark):
 JAVA_SAYS = (
     "An error occurred while calling o59.load.\n: {}\n\tat org.apache.hadoop.fs.X.y(X.java:1)"
 )
+SPARK_SAYS = JAVA_SAYS.replace("hadoop.fs", "spark.sql")
+URL = "s3a://b/x"
+TIMED_OUT = (
+    "org.apache.spark.SparkException: {}\nCaused by: java.net.SocketTimeoutException: "
+    "Timed out while waiting for the Python worker to connect back"
+)
 
 
 @pytest.mark.parametrize(
@@ -125,28 +131,68 @@ JAVA_SAYS = (
             "org.apache.hadoop.security.AccessControlException: Permission denied: user=a, "
             'access=READ_EXECUTE, inode="/cxr"',
             storage.CredentialsError,
-            r"Permission denied: user=a.*/cxr.*HADOOP_USER_NAME",
+            r"^s3a://b/x: Spark was refused: Permission denied: user=a.*/cxr.*HADOOP_USER_NAME",
         ),
         (
             "java.nio.file.AccessDeniedException: s3a://b/x: getFileStatus on s3a://b/x: 403",
             storage.CredentialsError,
-            r"^s3a://b/x.*403.*AWS_SECRET_ACCESS_KEY",
+            r"^s3a://b/x: Spark was refused: s3a://b/x.*403.*AWS_SECRET_ACCESS_KEY",
         ),
         (
             "java.net.ConnectException: Call From h to nn:9000 failed on connection exception",
             storage.NotAnsweringError,
-            r"to nn:9000 failed.*HADOOP_CONF_DIR",
+            r"^s3a://b/x: Spark has no answer: Call From h to nn:9000 failed.*HADOOP_CONF_DIR",
         ),
-        ("java.net.UnknownHostException: nowhere", storage.NotAnsweringError, r"^nowhere\. Hint"),
+        (
+            "java.lang.IllegalArgumentException: java.net.UnknownHostException: nowhere",
+            storage.NotAnsweringError,
+            r"no answer: nowhere\. Hint",
+        ),
+        (
+            "org.apache.hadoop.fs.s3a.UnknownStoreException: `s3a://b/x': getFileStatus on b",
+            InvalidValueError,
+            r"^s3a://b/x: there is no bucket 'b'\. Hint",
+        ),
     ],
 )
 def test_what_sparks_own_clients_say_is_a_sentence_without_their_trace(java, kind, words):
-    with pytest.raises(kind, match=words) as caught, storage_errors():
-        raise PySparkException(JAVA_SAYS.format(java))
+    first = PySparkException(JAVA_SAYS.format(java))
+    with pytest.raises(kind, match=words) as caught, storage_errors("table", URL):
+        raise first
     assert "X.java" not in str(caught.value)
-    assert caught.value.__cause__ is None
+    assert caught.value.__cause__ is first
 
 
-def test_other_errors_of_spark_stay_what_they_are():
-    with pytest.raises(PySparkException, match="AnalysisException"), storage_errors():
-        raise PySparkException(JAVA_SAYS.format("org.apache.spark.sql.AnalysisException: no"))
+def test_the_url_that_was_refused_is_named_from_spark_connect_too():
+    said = (
+        "(org.apache.hadoop.security.AccessControlException) Permission denied: hdfs://n/b\n\nJVM"
+    )
+    words = r"^hdfs://n/b: Spark was refused: Permission denied: hdfs://n/b\. Hint"
+    urls = ("hdfs://n/a", "hdfs://n/b")
+    with pytest.raises(storage.CredentialsError, match=words), storage_errors(*urls):
+        raise PySparkException(said)
+
+
+@pytest.mark.parametrize(
+    ("said", "url"),
+    [
+        (JAVA_SAYS.format("org.apache.spark.sql.AnalysisException: no"), URL),
+        (JAVA_SAYS.format("java.nio.file.AccessDeniedException: /home/me/xrays"), "/home/me/xrays"),
+        (JAVA_SAYS.format("java.nio.file.AccessDeniedException: /me/xrays"), "file:/me/xrays"),
+        (SPARK_SAYS.format(TIMED_OUT.format("Python worker failed to connect back.")), URL),
+        (SPARK_SAYS.format(TIMED_OUT.format("Job aborted due to stage failure")), URL),
+        (SPARK_SAYS.format("org.x.SomeException: a\nCaused by: java.net.ConnectException: b"), URL),
+        (
+            JAVA_SAYS.format(
+                "io.netty.channel.AbstractChannel$AnnotatedConnectException: Connection refused: "
+                "node2/10.0.0.2:7337\nCaused by: java.net.ConnectException: Connection refused"
+            ),
+            URL,
+        ),
+    ],
+)
+def test_other_errors_of_spark_stay_what_they_are(said, url):
+    first = PySparkException(said)
+    with pytest.raises(PySparkException) as caught, storage_errors(url):
+        raise first
+    assert caught.value is first

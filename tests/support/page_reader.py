@@ -11,6 +11,7 @@ own: relative paths are those of the folder that Java was started in.
 
 import json
 import os
+import re
 import shutil
 import sys
 import traceback
@@ -21,14 +22,14 @@ from pyspark.sql import SparkSession
 from hilum.spark import local_session  # noqa: F401 - imported once, before the first page
 
 STOP = SparkSession.stop
+THREADS = re.compile(r"local(\[(\d+|\*)\])?")
 
 
 def read(page: str, code: str, master: str | None) -> str | None:
     """Run a page's code; its traceback, with the lines of the page, if it failed."""
     running = SparkSession.getActiveSession()
     if running is not None and master is not None:
-        # Pages come in any order, and "local[*]" and "local[2]" differ in nothing that they show.
-        running.conf.set("spark.master", master)
+        give_master(running, master)
     kept = set(Path.cwd().iterdir())
     try:
         exec(compile(code, page, "exec"), {"__name__": "__main__"})
@@ -38,6 +39,16 @@ def read(page: str, code: str, master: str | None) -> str | None:
         for path in set(Path.cwd().iterdir()) - kept:  # the next page starts where this one did
             shutil.rmtree(path) if path.is_dir() else path.unlink()
     return None
+
+
+def give_master(running: SparkSession, master: str) -> None:
+    """Let a page have its master: by name among threads of this process, else by a new session."""
+    found = running.sparkContext.master
+    if THREADS.fullmatch(found) and THREADS.fullmatch(master):
+        # Pages come in any order, and "local[*]" and "local[2]" differ in nothing that they show.
+        running.conf.set("spark.master", master)
+    elif found != master:
+        STOP(running)
 
 
 def main() -> None:

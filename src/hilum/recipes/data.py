@@ -1,6 +1,7 @@
 """Images and labels become one split table, and every count of the way is kept for the report."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Literal
 
@@ -92,28 +93,37 @@ def label_and_split(
     Raises:
         InvalidValueError: no file name occurs on both sides.
     """
-    labels = read_labels(spark, labels_path, findings=findings).cache()
-    report = join_report(images, labels)
-    if report.matched == 0:
-        raise InvalidValueError(
-            f"images and labels must share file names. Got none in common: {report} "
-            "Hint: the label table's image column must hold names such as 00000001_000.png."
-        )
-    matched = join_labels(images, labels)
-    frame = matched if rule is None else rule.apply(matched)
-    # Four queries count these few columns; each would join all file names anew.
-    names = ("file_name", "patient_id", "labels", "view", "split")
-    rows = frame.select(*(name for name in names if name in frame.columns)).cache()
+    labels = read_labels(spark, labels_path, findings=findings)
+    # Spark knows cached tables by their path: one kept would hide rows that are written later.
+    with _cached(labels):
+        report = join_report(images, labels)
+        if report.matched == 0:
+            raise InvalidValueError(
+                f"images and labels must share file names. Got none in common: {report} "
+                "Hint: the label table's image column must hold names such as 00000001_000.png."
+            )
+        matched = join_labels(images, labels)
+        frame = matched if rule is None else rule.apply(matched)
+        # Four queries count these few columns; each would join all file names anew.
+        names = ("file_name", "patient_id", "labels", "view", "split")
+        rows = frame.select(*(name for name in names if name in frame.columns))
+        with _cached(rows):
+            return LabelledData(
+                frame=frame,
+                labels=labels,
+                join=report,
+                splits=() if rule is None else _split_counts(rows),
+                label_counts={row.finding: row.positives for row in finding_counts(rows).findings},
+            )
+
+
+@contextmanager
+def _cached(table: DataFrame) -> Iterator[None]:
+    table.cache()
     try:
-        return LabelledData(
-            frame=frame,
-            labels=labels,
-            join=report,
-            splits=() if rule is None else _split_counts(rows),
-            label_counts={row.finding: row.positives for row in finding_counts(rows).findings},
-        )
+        yield
     finally:
-        rows.unpersist()
+        table.unpersist()
 
 
 def read_ingested(spark: SparkSession, table: str) -> DataFrame:

@@ -1,5 +1,6 @@
 """Ingest: files become a Parquet table of images once, with the reason of every refusal."""
 
+import logging
 import re
 from dataclasses import dataclass
 
@@ -14,6 +15,8 @@ from hilum.spark.images import ReadMode
 from hilum.spark.without_connector import connector_needed
 
 __all__ = ["IngestReport", "ingest"]
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -61,7 +64,7 @@ def ingest(
         with connector_needed(out):
             rows.write.parquet(out)
     except BaseException as error:
-        storage.delete_tree(out)  # nothing half-written stays
+        _discard(out, error)
         found = re.search(r"hilum\.errors\.RejectedImageError: (\w+): (.*)", str(error))
         if found:
             raise RejectedImageError(found.group(1), found.group(2)) from None
@@ -73,3 +76,13 @@ def ingest(
         rejected=counts["files"] - counts["ok"],
         reasons={code: counts[code] for code in REASONS if counts[code]},
     )
+
+
+def _discard(out: str, after: BaseException) -> None:
+    """Let nothing half-written stay, where its storage lets it go; `after` is what is said."""
+    if isinstance(after, storage.NotAnsweringError):
+        return  # asking once more would wait for as long again
+    try:
+        storage.delete_tree(out)
+    except OSError as error:
+        logger.warning("half-written table stays path=%s error=%s", out, error)

@@ -100,7 +100,8 @@ def connector_settings(environment: Mapping[str, str] = os.environ) -> dict[str,
     Spark itself takes the keys and AWS_ENDPOINT_URL from there (SparkHadoopUtil), no region and
     not how buckets are named: other servers than Amazon's have seldom a host name for each.
     """
-    region = environment.get("AWS_REGION") or environment.get("AWS_DEFAULT_REGION")
+    # In this order: Hilum's own client reads the former alone, and both shall ask one region.
+    region = environment.get("AWS_DEFAULT_REGION") or environment.get("AWS_REGION")
     address = environment.get("AWS_ENDPOINT_URL_S3") or environment.get("AWS_ENDPOINT_URL")
     settings = {"spark.hadoop.fs.s3a.endpoint.region": region} if region else {}
     if address:
@@ -140,20 +141,40 @@ def start_error(error: Exception) -> Exception:
 
 
 def given_settings(environment: Mapping[str, str] = os.environ) -> dict[str, str]:
-    """What the user has set outside the program: spark-defaults.conf, or spark-submit's options."""
+    """What the user has set outside the program: spark-defaults.conf, or spark-submit's options.
+
+    Raises:
+        InvalidValueError: the file cannot be read, or PYSPARK_SUBMIT_ARGS not be split into words.
+    """
     if "PYSPARK_GATEWAY_PORT" in environment:  # under spark-submit Java runs already, and knows
         SparkContext._ensure_initialized()
         return dict(SparkConf().getAll())
     home = environment.get("SPARK_HOME") or str(Path(pyspark.__file__).parent)
     folder = Path(environment.get("SPARK_CONF_DIR") or Path(home) / "conf")
-    file = folder / "spark-defaults.conf"
-    found = parse_properties(file.read_text(encoding="utf-8")) if file.is_file() else {}
-    words = shlex.split(environment.get("PYSPARK_SUBMIT_ARGS", ""))
+    found = _defaults_of(folder / "spark-defaults.conf")
+    arguments = environment.get("PYSPARK_SUBMIT_ARGS", "")
+    try:
+        words = shlex.split(arguments)
+    except ValueError as error:
+        raise InvalidValueError(
+            "PYSPARK_SUBMIT_ARGS must be words as for a shell. "
+            f"Got {arguments!r}: {error}. Hint: close the quotation mark, or unset it"
+        ) from error
     for option, value in pairwise(words):
         if option in ("--conf", "-c") and "=" in value:
             name, _, text = value.partition("=")
             found[name] = text
     return found
+
+
+def _defaults_of(file: Path) -> dict[str, str]:
+    try:
+        return parse_properties(file.read_text(encoding="utf-8")) if file.is_file() else {}
+    except (OSError, UnicodeDecodeError) as error:
+        raise InvalidValueError(
+            f"{file} must be a text that can be read. Got: {error}. "
+            "Hint: make it readable, or let SPARK_CONF_DIR name another folder"
+        ) from error
 
 
 def parse_properties(text: str) -> dict[str, str]:

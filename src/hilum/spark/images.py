@@ -80,7 +80,7 @@ def read_radiographs(
     if glob is not None:
         reader = reader.option("pathGlobFilter", glob)
     try:
-        with storage_errors():
+        with storage_errors(*paths):
             files = _listed(reader, paths)
     except Exception as error:
         if not connector_missing(error, paths):

@@ -1,10 +1,11 @@
-"""A Spark session for one machine, with defaults that suit images and a terminal.
+"""A Spark session on one machine or a cluster, with defaults for images and a terminal.
 
 Spark's own defaults suit a cluster of another decade: 10,000 images in one Arrow batch, 200 shuffle
 partitions, a web page that shows patient file names to the network, a warehouse folder in the
 current directory, log lines across the progress display, and on a host without a network name a
-driver that cannot find itself. `local_session` sets these and nothing else; every other part of
-Hilum takes any session, so on a cluster that has its own settings use those.
+driver that cannot find itself. `local_session` sets these, what executors of a cluster need to
+train (`cluster_defaults`), and server and region of S3; what is set outside the program wins over
+the latter two, but for dynamic allocation. Every other part of Hilum takes any session.
 """
 
 import atexit

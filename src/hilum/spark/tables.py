@@ -112,7 +112,7 @@ def read_table(spark: SparkSession, path: str | Path, *, format: str | None = No
     if format == "csv":
         reader = reader.options(header=True, escape='"', ignoreLeadingWhiteSpace=True)
     try:
-        with storage_errors():
+        with storage_errors(source):
             rows = reader.load(source)
             fields = rows.schema.fields
     except Exception as error:
@@ -136,7 +136,7 @@ def read_table(spark: SparkSession, path: str | Path, *, format: str | None = No
 def read_lines(spark: SparkSession, path: str) -> DataFrame:
     """Lines of a text file as the column `value`."""
     try:
-        with storage_errors():
+        with storage_errors(path):
             rows = spark.read.text(path)
             _ = rows.schema  # Spark Connect looks no sooner
     except Exception as error:

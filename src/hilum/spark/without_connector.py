@@ -109,7 +109,7 @@ def connector_needed(*urls: str) -> Iterator[None]:
         InvalidValueError: Spark has no connector for one of the URLs.
     """
     try:
-        with storage_errors():
+        with storage_errors(*urls):
             yield
     except Exception as error:
         if not connector_missing(error, urls):

@@ -31,9 +31,10 @@ class S3(S3FileSystem):  # type: ignore[misc]
 
     cachable = False  # `locate` keeps one for all threads; fsspec would make one for each
 
-    def __init__(self) -> None:
-        # Listings that s3fs remembers hide what other processes write.
-        super().__init__(use_listings_cache=False)
+    def __init__(self, **options: Any) -> None:
+        # Options are those of fsspec's settings (FSSPEC_S3). Listings that s3fs remembers hide what
+        # other processes write.
+        super().__init__(**options | {"use_listings_cache": False})
 
     async def _call_s3(self, method: str, *more: Any, **arguments: Any) -> Any:
         where = "/".join(str(arguments[name]) for name in ("Bucket", "Key") if name in arguments)
@@ -66,8 +67,15 @@ class S3(S3FileSystem):  # type: ignore[misc]
         """As s3fs does it; where a file is read, errors name it."""
         if mode != "rb":
             return super()._open(path, mode, **options)
-        block_size = options.pop("block_size", None) or self.default_block_size
-        return _ReadFile(self, path, mode, block_size=block_size, **options)
+        settings = {
+            "block_size": self.default_block_size,
+            "fill_cache": self.default_fill_cache,
+            "cache_type": self.default_cache_type,
+            "requester_pays": self.requester_pays,
+            "s3_additional_kwargs": dict(self.s3_additional_kwargs),
+        }
+        given = {name: value for name, value in options.items() if value is not None}
+        return _ReadFile(self, path, mode, **settings | given)
 
     async def _walk(
         self, path: str, *more: Any, on_error: Any = raise_unless_gone, **arguments: Any

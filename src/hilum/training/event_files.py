@@ -42,7 +42,7 @@ class EventFiles:
     """
 
     def __init__(self, run_directory: str, config: TrainConfig, *, step: int = 0) -> None:
-        # Half a second of imports that only a run with TensorBoard pays for.
+        # Half a second of imports, which the server of several ranks has paid already.
         from torch.utils.tensorboard import SummaryWriter
 
         self._target = storage.join(run_directory, "tensorboard")

@@ -26,12 +26,8 @@ from hilum.training.world import World, process_group, serve_rendezvous
 
 __all__ = ["CAUSE_FIRST_S", "Launcher", "LocalLauncher", "Watch", "Worker", "run_rank"]
 
-# What a rank imports before its first step and after its last. The latter two took rank 0 1.4 s of
-# CPU a launch; where TensorBoard is missing the server goes on without it.
-_PRELOADED = [
-    *("hilum.training.worker", "torchvision", "timm"),
-    *("torch.utils.tensorboard", "hilum.evaluation.training_plots"),
-]
+# What a rank imports before its first step and after its last.
+_PRELOADED = ["hilum.training.worker", "torchvision", "timm", "hilum.training.preload"]
 CAUSE_FIRST_S = 3.0
 LOOK_EVERY_S = 0.2
 END_WITHIN_S = 5.0
