@@ -10,8 +10,8 @@ from torch import Tensor, nn
 from hilum.errors import require
 from hilum.models.graph.network import MAX_PARAMETERS
 from hilum.models.traced.layers import build
-from hilum.models.traced.program import OwnTensor, Program, Step, dtype_of, filled, references
-from hilum.models.traced.tables import function_of
+from hilum.models.traced.program import OwnTensor, Program, Step, filled, references
+from hilum.models.traced.tables import dtype_of, function_of
 
 __all__ = ["TracedNetwork", "program_of", "traced_network"]
 
@@ -35,10 +35,9 @@ class TracedNetwork(nn.Module):
         self._hilum_last_uses = _last_uses(program)
         with torch.device("meta"):  # nothing is allocated before the sizes are known to be sane
             layers = [build(path, layer) for path, layer in program.layers.items()]
-            shapes = [torch.empty(one.shape) for one in program.tensors.values()]
             size = sum(p.numel() for layer in layers for p in layer.state_dict().values())
-            size += sum(shape.numel() for shape in shapes)
-            size += sum(math.prod(one.shape) for one in program.constants.values())
+        size += sum(math.prod(one.shape) for one in program.tensors.values())
+        size += sum(math.prod(one.shape) for one in program.constants.values())
         require(size <= MAX_PARAMETERS, "parameters", f"at most {MAX_PARAMETERS:,}", f"{size:,}")
         for path, layer in program.layers.items():
             owner, name = _free_place(self, path)

@@ -22,8 +22,10 @@ __all__ = [
     "ATTRIBUTES",
     "METHODS",
     "choose",
+    "dtype_of",
     "function_of",
     "layer_of",
+    "name_of_dtype",
     "name_of_function",
     "name_of_layer",
 ]
@@ -105,6 +107,16 @@ _LIBRARY_FUNCTIONS = frozenset(
     {"torchvision.models.swin_transformer:shifted_window_attention"},
 )
 
+_DTYPES: Mapping[str, torch.dtype] = MappingProxyType(
+    {
+        name: getattr(torch, name)
+        for name in (
+            "bool uint8 uint16 uint32 uint64 int8 int16 int32 int64 float16 bfloat16 float32 "
+            "float64 complex64 complex128"
+        ).split()
+    }
+)
+
 ATTRIBUTES = frozenset({"T", "device", "dtype", "mT", "ndim", "shape"})
 """Attributes of tensors by name."""
 
@@ -172,6 +184,27 @@ def function_of(name: str) -> Callable[..., Any]:
         return found
     require(name in _FUNCTIONS, "function", "one that is known", name)
     return _FUNCTIONS[name]
+
+
+def dtype_of(name: str) -> torch.dtype:
+    """A dtype by its name.
+
+    Raises:
+        InvalidValueError: it is in no table.
+    """
+    require(name in _DTYPES, "dtype", f"one of {', '.join(_DTYPES)}", name)
+    return _DTYPES[name]
+
+
+def name_of_dtype(dtype: torch.dtype) -> str:
+    """The inverse of `dtype_of`.
+
+    Raises:
+        InvalidValueError: it is in no table.
+    """
+    name = str(dtype).removeprefix("torch.")
+    require(name in _DTYPES, "dtype", f"one of {', '.join(_DTYPES)}", name)
+    return name
 
 
 def name_of_layer(kind: type[nn.Module]) -> str:

@@ -1,0 +1,119 @@
+"""A crafted program: an error of Hilum when it is read or built, and little memory until then."""
+
+import base64
+import json
+import zlib
+
+import pytest
+from torch import nn
+
+from hilum.errors import InvalidValueError
+from hilum.models.recipes import TracedRecipe, recipe_of
+from hilum.models.traced import program_of, trace_instance
+
+BOMB = base64.b64encode(zlib.compress(bytes(10**6))).decode("ascii")
+
+
+def stored(network):
+    data = json.loads(json.dumps(TracedRecipe(program_of(trace_instance(network))).to_json()))
+    data["program"].setdefault("constants", {})
+    return data
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        (lambda p: p["layers"]["0"].update(kind="Module"), "layer must be one of"),
+        (lambda p: p["layers"]["0"].update(options={"dict": [["x", 1]]}), "those of Linear"),
+        (
+            lambda p: p["layers"]["0"]["options"]["dict"].extend(
+                [["in_features", 10**9], ["out_features", 10**9], ["device", "cpu"]]
+            ),
+            "those of Linear. Got 'device'",
+        ),
+        (lambda p: p["steps"][0].__setitem__(1, "eval"), "kind of a step"),
+        (lambda p: p["steps"].append(["a", "function", "os.system", [], {"dict": []}]), "known"),
+        (lambda p: p["steps"].append(["a", "method", "__reduce__", [], {"dict": []}]), "known"),
+        (lambda p: p["steps"][0].__setitem__(3, {"tuple": [{"value": "x"}]}), "earlier steps"),
+        (lambda p: p["steps"].append(["a", "tensor", "0.forward", [], {"dict": []}]), "a tensor"),
+        (lambda p: p["steps"].append(["a", "mode", "__class__", [], {"dict": []}]), "path of a"),
+        (
+            lambda p: p["constants"].update(a={"shape": [9], "dtype": "int8", "values": BOMB}),
+            "of 9 bytes",
+        ),
+        (
+            lambda p: p["constants"].update(a={"shape": [10**10], "dtype": "int8", "values": ""}),
+            "parameters must be at most",
+        ),
+        (lambda p: p["layers"].update({"forward": p["layers"]["0"]}), "no attribute of every"),
+        (lambda p: p["layers"].update({"__class__": p["layers"]["0"]}), "path of a layer"),
+        (
+            lambda p: p["tensors"].update(
+                w={"shape": [10**10], "dtype": "float32", "learns": True}
+            ),
+            "parameters must be at most",
+        ),
+    ],
+)
+def test_a_crafted_program_builds_nothing_that_is_in_no_table(change, said):
+    data = stored(nn.Sequential(nn.Linear(1, 1)))
+    change(data["program"])
+    with pytest.raises(InvalidValueError, match=said):
+        recipe_of(data).build()
+
+
+def tensors(**named):
+    """Tensors of their own, learnt ones, by shape."""
+    return {n: {"shape": s, "dtype": "float32", "learns": True} for n, s in named.items()}
+
+
+@pytest.mark.parametrize(
+    ("shape", "said"),
+    [
+        ([-1], "whole numbers from 0 on"),
+        ([-(10**14)], "whole numbers from 0 on"),
+        ([float("inf")], "whole numbers from 0 on"),
+        ([1.5], "whole numbers from 0 on"),
+        (["3"], "whole numbers from 0 on"),
+        ([True], "whole numbers from 0 on"),
+        ([10**10, 10**10], "parameters must be at most"),
+        ([0, 10**10, 10**10], "parameters must be at most"),
+        (3, "recipe is incomplete"),
+    ],
+)
+def test_a_tensor_of_a_crafted_program_has_a_size(shape, said):
+    for more in (
+        {"tensors": tensors(w=shape)},
+        {"constants": {"a": {"shape": shape, "dtype": "int8", "values": BOMB}}},
+    ):
+        data = stored(nn.Sequential(nn.Linear(1, 1)))
+        data["program"].update(more)
+        with pytest.raises(InvalidValueError, match=said):
+            recipe_of(data).build()
+
+
+def test_sizes_of_a_crafted_program_add_up():
+    data = stored(nn.Sequential(nn.Linear(1, 1)))
+    data["program"].update(tensors=tensors(v=[3 * 10**9], w=[3 * 10**9]))
+    with pytest.raises(InvalidValueError, match="parameters must be at most"):
+        recipe_of(data).build()
+
+
+@pytest.mark.parametrize("values", ["A", base64.b64encode(b"no zlib").decode("ascii")])
+def test_values_of_a_crafted_program_are_bytes(values):
+    data = stored(nn.Sequential(nn.Linear(1, 1)))
+    data["program"]["constants"] = {"a": {"shape": [2], "dtype": "int8", "values": values}}
+    with pytest.raises(InvalidValueError, match="packed bytes"):
+        recipe_of(data).build()
+
+
+@pytest.mark.parametrize("name", ["_inductor", "nn", "qint8", ""])
+def test_a_dtype_is_one_of_a_table(name):
+    data = stored(nn.Sequential(nn.Linear(1, 1)))
+    data["program"]["tensors"] = {"w": {"shape": [1], "dtype": name, "learns": False}}
+    with pytest.raises(InvalidValueError, match="dtype must be one of bool"):
+        recipe_of(data)
+    data["program"]["tensors"] = {}
+    data["program"]["steps"][0][4] = {"dict": [["dtype", {"dtype": name}]]}
+    with pytest.raises(InvalidValueError, match="dtype must be one of bool"):
+        recipe_of(data)
