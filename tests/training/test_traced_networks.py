@@ -19,6 +19,7 @@ from hilum.training import (
     prepare_run,
     train_worker,
 )
+from hilum.training.dropout import FIRST_LAYER, SampleDropout, seed_dropout
 from hilum.training.trial import try_network
 from training_cases import write_records
 
@@ -120,3 +121,51 @@ def test_tied_weights_stay_tied_on_any_number_of_ranks_and_in_the_bundle(tmp_pat
 
 def _fields(bundle):
     return {name: getattr(bundle, name) for name in ModelBundle.__dataclass_fields__}
+
+
+class Read(nn.Module):
+    """A transformer over steps (T, N, E), as torch.nn has them unless it is told otherwise."""
+
+    def __init__(self, dropout=0.0):
+        super().__init__()
+        self.widen = nn.Linear(3, 8)
+        self.read = nn.TransformerEncoder(
+            nn.TransformerEncoderLayer(8, 2, 16, dropout=dropout), 1, enable_nested_tensor=False
+        )
+        self.drop = nn.Dropout(0.5)
+        self.last = nn.Linear(8, 2)
+
+    def forward(self, series):
+        found = self.drop(self.read(self.widen(series).transpose(0, 1)))
+        return self.last(found.mean(0))
+
+
+def test_dropout_where_rows_come_second_is_the_same_on_any_number_of_ranks(tmp_path):
+    network = Read()
+    # Shares of 10 and 5 rows: no share has as many rows as there are steps.
+    whole = {"global_batch_size": 10}
+    one = train(start(tmp_path / "one", network, **whole)[0])
+    two = train(start(tmp_path / "two", network, **whole)[0], 2)
+    assert losses(one) == pytest.approx(losses(two), rel=1e-5)
+
+
+def test_a_transformer_in_torchs_own_order_trains(tmp_path):
+    """Also in the last batch of an epoch, which has as many rows as there are steps."""
+    assert all(map(np.isfinite, losses(train(start(tmp_path, Read(dropout=0.1))[0]))))
+
+
+def dropped(shape, samples):
+    dropout = SampleDropout(0.5, FIRST_LAYER).train()
+    seed_dropout(dropout, 1, 2, torch.tensor(samples))
+    return dropout(torch.ones(shape))
+
+
+def test_a_mask_goes_with_its_sample_wherever_the_sample_is():
+    first, second = dropped((3, 4, 2), [7, 8, 9]), dropped((4, 3, 2), [7, 8, 9])
+    assert torch.equal(first, second.transpose(0, 1))
+    assert torch.equal(dropped((12, 2), [7, 8, 9]), first.flatten(0, 1))
+    assert torch.equal(dropped((4, 2, 2), [9, 7]), second[:, [2, 0]])
+    mixed = dropped((5, 4), [7, 8, 9])
+    assert torch.equal(mixed, dropped((5, 4), [7, 1, 2]))
+    assert set(mixed.unique().tolist()) == {0.0, 2.0}
+    assert dropped((), [7, 8, 9]).item() in (0.0, 2.0)
