@@ -15,6 +15,9 @@ from hilum.training import (
     LocalLauncher,
     TrainConfig,
     TrainJob,
+    World,
+    feature_store,
+    features,
     load_checkpoint,
     prepare_run,
     train_worker,
@@ -169,3 +172,82 @@ def test_a_mask_goes_with_its_sample_wherever_the_sample_is():
     assert torch.equal(mixed, dropped((5, 4), [7, 1, 2]))
     assert set(mixed.unique().tolist()) == {0.0, 2.0}
     assert dropped((), [7, 8, 9]).item() in (0.0, 2.0)
+
+
+class BothWays(nn.Module):
+    """Learns from the last states (2, N, 4) of a frozen layer: two directions come first."""
+
+    def __init__(self, layers=1):
+        super().__init__()
+        self.read = nn.GRU(3, 4, layers, bidirectional=True, batch_first=True)
+        self.norm, self.last = nn.LayerNorm(4), nn.Linear(8, 2)
+
+    def forward(self, series):
+        _, states = self.read(series)
+        states = self.norm(states)
+        return self.last(torch.cat([states[0], states[1]], 1))
+
+
+class Beside(nn.Module):
+    """Centres what a frozen layer makes over the batch."""
+
+    def __init__(self):
+        super().__init__()
+        self.read, self.norm, self.last = nn.Linear(12, 4), nn.LayerNorm(4), nn.Linear(4, 2)
+
+    def forward(self, series):
+        found = self.read(series.flatten(1))
+        return self.last(self.norm(found - found.mean(0)))
+
+
+@pytest.mark.parametrize("network", [BothWays(), BothWays(3), Beside()])
+def test_features_that_are_no_rows_are_not_kept(tmp_path, caplog, network):
+    checkpoint = train(start(tmp_path, network, freeze="read")[0])
+    assert "cannot be kept: the frozen part" in caplog.text
+    assert "a row of features for each row" in caplog.text
+    assert all(map(np.isfinite, losses(checkpoint)))
+
+
+class Growing(nn.Module):
+    """A frozen part whose features depend on the size of the batch."""
+
+    def __init__(self):
+        super().__init__()
+        self.read, self.last = nn.Linear(12, 4), nn.Linear(4, 2)
+
+    def forward(self, series):
+        return self.last(self.read(series.flatten(1)))
+
+
+@pytest.mark.parametrize("hosts", [1, 2])
+def test_features_of_other_sizes_than_the_probes_end_the_keeping_and_not_the_run(
+    tmp_path, monkeypatch, caplog, hosts
+):
+    whole = features.FeatureSource._features
+
+    def unlike(self, inputs):
+        found = whole(self, inputs)
+        return found if self._read_variant is None and self._slots == {} else found[..., None]
+
+    network = Growing()
+    expected = train(start(tmp_path / "one", network, freeze="read", max_epochs=3)[0])
+    monkeypatch.setattr(features.FeatureSource, "_features", unlike)
+    run = start(tmp_path / "two", network, freeze="read", max_epochs=3)[0]
+    LocalLauncher(num_threads=1).launch(apart if hosts > 1 else train_worker, run, hosts)
+    assert losses(load_checkpoint(run)) == pytest.approx(losses(expected), rel=1e-5)
+    if hosts == 1:
+        assert "not always of the same size (torch.float32 (20, 4, 1) for 20 rows)" in caplog.text
+
+
+def apart(world: World, run: str) -> str:
+    """Ranks that believe they are alone on their hosts."""
+    given = {name: getattr(world, name) for name in World.__dataclass_fields__}
+    return train_worker(World(**{**given, "local_rank": 0, "host": f"h{world.rank}"}), run)
+
+
+def test_a_store_says_what_it_takes():
+    store = feature_store.open_feature_store(World(), 4, torch.zeros(3))
+    assert store.takes(store.blank(2), 2)
+    assert not store.takes(torch.zeros(2, 3), 3)
+    assert not store.takes(torch.zeros(2, 4), 2)
+    assert not store.takes(torch.zeros(2, 3).double(), 2)
