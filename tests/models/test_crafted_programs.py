@@ -117,3 +117,66 @@ def test_a_dtype_is_one_of_a_table(name):
     data["program"]["steps"][0][4] = {"dict": [["dtype", {"dtype": name}]]}
     with pytest.raises(InvalidValueError, match="dtype must be one of bool"):
         recipe_of(data)
+
+
+def deep(stacks):
+    """Stacks within stacks, each as deep as it is said."""
+    block = ["encoder_layer", {"layer": {"kind": "Identity", "options": {"dict": []}}}]
+    for depth in stacks:
+        items = [["num_layers", depth], ["enable_nested_tensor", False], block]
+        stack = {"kind": "TransformerEncoder", "options": {"dict": items}}
+        block = ["encoder_layer", {"layer": stack}]
+    return stack
+
+
+@pytest.mark.parametrize(
+    "layer",
+    [
+        deep(stacks=[10**9]),
+        deep(stacks=[40, 40]),
+        deep(stacks=[10, 1, 11, 10]),
+        *(
+            {"kind": kind, "options": {"dict": [*map(list, options.items())]}}
+            for kind, options in {
+                "LSTM": {"input_size": 1, "hidden_size": 1, "num_layers": 10**9},
+                "Transformer": {"num_encoder_layers": 1001, "num_decoder_layers": -1000},
+            }.items()
+        ),
+    ],
+)
+def test_a_few_bytes_do_not_ask_for_millions_of_layers(layer):
+    data = stored(nn.Sequential(nn.Linear(1, 1)))
+    data["program"]["layers"]["0"] = layer
+    with pytest.raises(InvalidValueError, match="depth of layer '0' must be at most 1000"):
+        recipe_of(data).build()
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        (lambda p: p["steps"][0].__setitem__(2, "nothing.here"), "calls a layer of the program"),
+        (lambda p: p["steps"][0].__setitem__(2, ""), "calls a layer of the program"),
+        (lambda p: p.update(shared={"0.weight": "0.nothing"}), "must be a parameter"),
+        (lambda p: p.update(shared={"0.weight": "nothing.weight"}), "must be a parameter"),
+        (lambda p: p.update(shared={"0.weight": "forward.weight"}), "must be a parameter"),
+        (lambda p: p.update(shared={"0.weight": ""}), "must be a parameter"),
+        (lambda p: p.update(shared={"0.weight": "0.bias"}), "of one shape and dtype"),
+        (lambda p: p.update(shared={"0.forward": "0.bias"}), "no attribute of every"),
+        (lambda p: p["steps"][0].append(["x", True]), "asks for a mode"),
+        (lambda p: p["steps"][0].append(["nothing", True]), "earlier steps"),
+        (lambda p: p["steps"][0].append(["x"]), "recipe is incomplete"),
+        (lambda p: p["steps"][0].__setitem__(3, {"device": "?"}), "recipe is incomplete"),
+        (lambda p: p["steps"][0].__setitem__(3, {"value": ["x"]}), "a list and a dict"),
+        (lambda p: p["steps"][0].__setitem__(3, [{"value": ["x"]}]), "earlier steps"),
+        (lambda p: p["steps"][0].__setitem__(4, []), "a list and a dict"),
+    ],
+)
+def test_a_step_of_a_crafted_program_is_checked_when_it_is_built(change, said):
+    data = stored(nn.Sequential(nn.Linear(1, 1)))
+    given = data["program"]["inputs"][0]
+    change(data["program"])
+    for step in data["program"]["steps"]:
+        if step[5:] == [["x", True]]:
+            step[5][0] = given
+    with pytest.raises(InvalidValueError, match=said):
+        recipe_of(data).build()

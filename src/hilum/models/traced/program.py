@@ -146,6 +146,8 @@ class Step:
             function_of(self.target)
         known = self.kind != "method" or self.target in METHODS
         require(known, self.kind, "one that is known", self.target)
+        listed = isinstance(self.args, Sequence) and isinstance(self.kwargs, Mapping)
+        require(listed, f"arguments of {self.target}", "a list and a dict", self.args)
         words = all(isinstance(key, str) for key in self.kwargs)
         require(words, f"arguments of {self.target}", "named by texts", list(self.kwargs))
 
@@ -312,7 +314,7 @@ def decoded(data: Any) -> Any:
         return slice(*(decoded(one) for one in inner))
     readers: Mapping[str, Any] = {
         "float": float,
-        "value": Reference,
+        "value": lambda name: Reference(str(name)),
         "tuple": lambda items: tuple(decoded(one) for one in items),
         "dtype": dtype_of,
         "device": torch.device,
