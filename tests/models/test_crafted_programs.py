@@ -5,6 +5,7 @@ import json
 import zlib
 
 import pytest
+import torch
 from torch import nn
 
 from hilum.errors import InvalidValueError
@@ -180,3 +181,56 @@ def test_a_step_of_a_crafted_program_is_checked_when_it_is_built(change, said):
             step[5][0] = given
     with pytest.raises(InvalidValueError, match=said):
         recipe_of(data).build()
+
+
+def computed(steps):
+    """The value of the last of these steps, after the network's own."""
+    data = stored(nn.Sequential(nn.Linear(2, 2)))
+    for n, (kind, target, *args) in enumerate(steps):
+        data["program"]["steps"].append([f"s{n}", kind, target, {"tuple": args}, {"dict": []}])
+    data["program"]["result"] = {"value": f"s{len(steps) - 1}"}
+    return recipe_of(data).build()(torch.ones(3, 2))
+
+
+@pytest.mark.parametrize(
+    ("target", "args"),
+    [
+        ("operator.mul", ["a", 10**11]),
+        ("operator.mul", [10**11, "a"]),
+        ("operator.mul", [[1], 10**11]),
+        ("operator.imul", [{"tuple": [1, 2]}, 10**11]),
+        ("operator.mul", [2**64, 2**64]),
+        ("operator.mod", ["%999999999d", 1]),
+        ("operator.add", ["a", "b"]),
+        ("operator.add", [[0] * 9_000, [0] * 9_000]),
+        ("operator.pow", [10, 10**9]),
+        ("operator.ipow", [10, 10**9]),
+        ("math.prod", [[{"tuple": ["a"]}, 10**11]]),
+        ("math.prod", [["a", 10**11]]),
+        ("math.prod", [[2**64] * 9]),
+    ],
+)
+def test_plain_values_of_a_crafted_program_stay_small(target, args):
+    with pytest.raises(InvalidValueError, match="must be"):
+        computed([("function", target, *args)])
+
+
+def test_plain_values_of_sane_size_are_computed():
+    assert computed([("function", "operator.mul", {"tuple": [2, 3]}, 2)]) == (2, 3, 2, 3)
+    assert computed([("function", "operator.mul", [2], -1)]) == []
+    assert computed([("function", "operator.pow", 2, 10)]) == 1024
+    assert computed([("function", "operator.pow", 2.0, -1)]) == 0.5
+    assert computed([("function", "math.prod", [2, 3, 0.5])]) == 3.0
+    assert computed([("function", "operator.add", {"value": "_0"}, 2.5)]).shape == (3, 2)
+
+
+@pytest.mark.parametrize(
+    "step",
+    [
+        ("function", "torch.empty", 2, 1000),
+        ("function", "torch.empty_like", {"value": "input_1"}),
+        ("method", "new_empty", {"value": "input_1"}, {"tuple": [1000]}),
+    ],
+)
+def test_nobody_sees_what_lay_in_memory_before(step):
+    assert not computed([step]).any()

@@ -11,7 +11,7 @@ from hilum.errors import InvalidValueError, require
 from hilum.models.graph.network import MAX_PARAMETERS
 from hilum.models.traced.layers import build
 from hilum.models.traced.program import OwnTensor, Program, Step, filled, references
-from hilum.models.traced.tables import dtype_of, function_of
+from hilum.models.traced.tables import dtype_of, function_of, method_of
 
 __all__ = ["TracedNetwork", "program_of", "traced_network"]
 
@@ -132,7 +132,7 @@ def _done(network: TracedNetwork, step: Step, values: Mapping[str, Any]) -> Any:
     if step.kind == "function":
         return function_of(step.target)(*args, **kwargs)
     if step.kind == "method":
-        return getattr(args[0], step.target)(*args[1:], **kwargs)
+        return getattr(args[0], method_of(step.target))(*args[1:], **kwargs)
     owner, name = _owner(network, step.target)
     if step.kind == "mode":
         return network.get_submodule(step.target).get_submodule(_MODE)()
