@@ -20,7 +20,6 @@ from safetensors.numpy import load as load_arrays
 from safetensors.numpy import save as save_arrays
 from safetensors.torch import load as load_tensors
 from safetensors.torch import load_file as load_tensors_of_file
-from safetensors.torch import save as save_tensors
 from torch import Tensor, nn
 
 from hilum import storage
@@ -31,6 +30,7 @@ from hilum.inputs import RowSpec
 from hilum.models import Architecture, create_model
 from hilum.models.designs import design_from_json, design_to_json, write_design_files
 from hilum.models.factories import FactoryRecipe
+from hilum.models.weights import tensor_bytes
 from hilum.preprocessing import Chain
 
 __all__ = ["ModelBundle", "bundle_versions", "load_bundle", "save_bundle"]
@@ -113,12 +113,12 @@ class ModelBundle:
     @property
     def digest(self) -> str:
         """SHA-256 of weights.safetensors, which names this model whatever its directory."""
-        return storage.sha256_of(_stored_weights(self))
+        return storage.sha256_of(tensor_bytes(self.weights))
 
 
 def save_bundle(bundle: ModelBundle, url: str) -> None:
     """Write a bundle to a directory on any storage; the manifest comes last."""
-    data = _stored_weights(bundle)
+    data = tensor_bytes(bundle.weights)
     storage.write_bytes(storage.join(url, _WEIGHTS), data)
     outliers = save_arrays(bundle.outliers.to_arrays()) if bundle.outliers else None
     if outliers is not None:
@@ -245,7 +245,3 @@ def bundle_versions() -> dict[str, str]:
     from hilum import __version__
 
     return {"hilum": __version__, "torch": str(torch.__version__)}
-
-
-def _stored_weights(bundle: ModelBundle) -> bytes:
-    return save_tensors({name: t.detach().cpu().contiguous() for name, t in bundle.weights.items()})

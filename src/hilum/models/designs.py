@@ -28,7 +28,7 @@ from hilum.models.factories import FactoryRecipe
 from hilum.models.published import sha256_of_file
 from hilum.models.recipes import PixelContract, Recipe, recipe_of
 from hilum.models.transfer_start import TransferStart
-from hilum.models.weights import WeightsReport
+from hilum.models.weights import WeightsReport, tensor_bytes
 
 __all__ = [
     "NETWORK_FOLDER",
@@ -116,8 +116,7 @@ def save_start(start: TransferStart, url: str) -> None:
     """Write a start to a directory on any storage; the JSON comes last."""
     design = start.architecture
     write_design_files(design, url)
-    tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in start.tensors.items()}
-    storage.write_bytes(storage.join(url, _WEIGHTS), safetensors.torch.save(tensors))
+    storage.write_bytes(storage.join(url, _WEIGHTS), tensor_bytes(start.tensors))
     described = {
         "architecture": design.name,
         "network": None if design.recipe is None else design_to_json(design),

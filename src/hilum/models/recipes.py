@@ -245,7 +245,7 @@ def recipe_of(data: Mapping[str, Any], folder: Path | None = None) -> Recipe:
         return _KINDS[kind](data, folder)
     except InvalidValueError:
         raise
-    except (KeyError, TypeError, ValueError, AttributeError, RecursionError) as error:
+    except (LookupError, TypeError, ValueError, AttributeError, RuntimeError) as error:
         raise InvalidValueError(f"a network's recipe is incomplete: {error!r}.") from error
 
 

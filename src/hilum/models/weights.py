@@ -19,7 +19,7 @@ from torch import Tensor, nn
 from hilum.errors import InvalidValueError, require
 from hilum.models.published import sha256_of_file
 
-__all__ = ["WeightsReport", "load_backbone", "read_tensors"]
+__all__ = ["WeightsReport", "load_backbone", "read_tensors", "tensor_bytes"]
 
 SUFFIXES = (".pth", ".pt", ".safetensors")
 
@@ -81,6 +81,25 @@ def read_tensors(path: Path) -> dict[str, Tensor]:
     if all(name.startswith("module.") for name in tensors):
         return {name.removeprefix("module."): tensor for name, tensor in tensors.items()}
     return tensors
+
+
+def tensor_bytes(tensors: Mapping[str, Tensor], texts: Mapping[str, str] | None = None) -> bytes:
+    """Named tensors as the bytes of a safetensors file.
+
+    Tied weights are written under each of their names: the format refuses tensors that share
+    memory, and whoever builds the network ties them again.
+
+    Args:
+        texts: what else the file's header says.
+    """
+    written: dict[str, Tensor] = {}
+    seen: set[int] = set()
+    for name, tensor in tensors.items():
+        own = tensor.detach().cpu().contiguous()
+        start = own.untyped_storage().data_ptr()
+        written[name] = own.clone() if start in seen else own
+        seen.add(start)
+    return safetensors.torch.save(written, metadata=None if texts is None else dict(texts))
 
 
 _HOW_TO_SAVE = "save model.state_dict() with torch.save or safetensors.torch.save_file"

@@ -21,6 +21,7 @@ from torch import Tensor, nn
 from hilum import storage
 from hilum.errors import InvalidValueError, MissingDependencyError, require
 from hilum.inference import ModelBundle, Predictor, load_bundle
+from hilum.models.weights import tensor_bytes
 
 __all__ = ["FORMATS", "ExportedModel", "export_bundle"]
 
@@ -196,10 +197,9 @@ def _write_exported(
 def _write_safetensors(
     model: ModelBundle, network: nn.Module, images: Tensor, texts: Mapping[str, str], path: Path
 ) -> tuple[_Run, str]:
-    from safetensors.torch import load_file, save_file
+    from safetensors.torch import load_file
 
-    tensors = {name: tensor.contiguous() for name, tensor in network.state_dict().items()}
-    save_file(tensors, str(path), metadata=dict(texts))
+    path.write_bytes(tensor_bytes(network.state_dict(), texts))
     again = replace(model, weights=load_file(str(path))).network()
 
     def run(images: Tensor) -> Tensor:

@@ -13,11 +13,11 @@ from weakref import WeakKeyDictionary
 
 from pyspark import SparkFiles
 from pyspark.sql import SparkSession
-from safetensors.torch import save as save_tensors
 
 from hilum import storage
 from hilum.inference import ModelBundle, load_bundle, save_bundle
 from hilum.models.designs import NETWORK_FOLDER, design_to_json
+from hilum.models.weights import tensor_bytes
 
 __all__ = ["ship_bundle", "shipped_bundle"]
 
@@ -27,7 +27,7 @@ def ship_bundle(spark: SparkSession, bundle: ModelBundle) -> str:
 
     Executors fetch the files when they first need them, so they stay until we exit.
     """
-    digest = storage.sha256_of(save_tensors({n: t.contiguous() for n, t in bundle.weights.items()}))
+    digest = storage.sha256_of(tensor_bytes(bundle.weights))
     chain, rules = bundle.preprocessing, bundle.decision_rules
     network = bundle.design and design_to_json(bundle.design)
     manifest = repr(

@@ -57,10 +57,16 @@ class FeatureStore:
         """Keep features (N, ...) as these rows."""
         self.write_packed(rows, self.pack(features))
 
+    def takes(self, features: Tensor, num_rows: int) -> bool:
+        """Whether features are as many rows of the shape and dtype that is kept."""
+        return features.shape == (num_rows, *self._shape) and features.dtype == self._dtype
+
+    def blank(self, num_rows: int) -> Tensor:
+        """Rows of zeros."""
+        return torch.zeros((num_rows, *self._shape), dtype=self._dtype)
+
     def pack(self, features: Tensor) -> Tensor:
         """Return the bytes of features, uint8 (N, bytes) in host memory, as they are kept."""
-        assert features.shape[1:] == self._shape
-        assert features.dtype == self._dtype
         own = features.detach().cpu()
         if own.ndim == _IMAGE_LIKE:
             own = own.permute(0, 2, 3, 1)

@@ -39,7 +39,10 @@ logger = logging.getLogger(__name__)
 Samples = npt.NDArray[np.int64]
 
 FILL_IMAGES = 32  # per rank at a time
-_PROBES = 2
+_PROBES = 3  # not 1, and not 2: two directions or two steps would pass for two rows
+_NOT_KEPT = (
+    "the frozen part of the network is computed in every step, as its features cannot be kept: %s"
+)
 
 
 def open_source(
@@ -82,10 +85,7 @@ def open_source(
             return FeatureSource(images, model, split, store, variants, dtype), ""
         except NoRoomError as error:
             problem = str(error)
-    problem = (
-        "the frozen part of the network is computed in every step, as its features cannot be "
-        f"kept: {problem or 'another rank could not'}"
-    )
+    problem = _NOT_KEPT % (problem or "another rank could not")
     if images.world.is_leader:
         logger.warning(problem)
     return images, problem
@@ -155,7 +155,7 @@ class FeatureSource:
         variant = augmentation_epoch(self._images.config, epoch)
         keeps = variant in self._slots
         if keeps and variant not in self._filled:
-            self._fill(variant, epoch, report)
+            keeps = self._fill(variant, epoch, report)
         self._read_variant = variant if keeps else None
 
     def batches(self, global_batches: Iterable[Samples]) -> Iterator[Batch]:
@@ -186,7 +186,8 @@ class FeatureSource:
         whole: Iterator[Inputs] = self._images.evaluation(todo)
         for piece, inputs in zip(todo, whole, strict=True):
             features = self._features(inputs)
-            if (self._valid_row[piece] >= 0).all():
+            known = (self._valid_row[piece] >= 0).all()
+            if known and self._store.takes(features, len(piece)):
                 self._store.write(self._valid_row[piece], features)
                 self._valid_known[piece] = True
             yield features
@@ -201,17 +202,27 @@ class FeatureSource:
         # Networks on rows may view tensors in ways that channels last forbids.
         return features if self._images.config.rows is None else features.contiguous()
 
-    def _fill(self, variant: int, epoch: int, report: Callable[[int, int], None]) -> None:
-        started = time.perf_counter()
+    def _fill(self, variant: int, epoch: int, report: Callable[[int, int], None]) -> bool:
+        """Keep a variant; returns False, on all ranks, where that cannot be after all."""
+        started, unlike = time.perf_counter(), ""
         world, slot = self._images.world, self._slots[variant]
         size = FILL_IMAGES * world.num_ranks
         pieces = [self._train[at : at + size] for at in range(0, len(self._train), size)]
         with closing(prefetch(self._images.batches(pieces))) as batches:
             for number, (piece, batch) in enumerate(zip(pieces, batches, strict=True)):
                 features = self._features(self._images.inputs(batch, epoch))[: batch.num_real]
+                if not self._store.takes(features, batch.num_real):
+                    unlike = f"{features.dtype} {tuple(features.shape)} for {batch.num_real} rows"
+                    features = self._store.blank(batch.num_real)  # the other ranks wait for some
                 self._keep(slot, piece, features)
                 report(number + 1, len(pieces))
-        all_reduce_sum(torch.zeros(1), world)  # nobody reads before all have written
+        # Nobody reads before all have written.
+        if int(all_reduce_sum(torch.tensor(float(bool(unlike))), world)):
+            self._slots.clear()
+            if world.is_leader:
+                whose = unlike or "those of another rank"
+                logger.warning(_NOT_KEPT, f"they are not always of the same size ({whose})")
+            return False
         self._filled.add(variant)
         logger.info(
             "rank=%d variant=%d images=%d seconds=%.1f features kept",
@@ -220,6 +231,7 @@ class FeatureSource:
             len(self._train),
             time.perf_counter() - started,
         )
+        return True
 
     def _keep(self, slot: int, piece: Samples, features: Tensor) -> None:
         """Write features on every host: ranks of one host share the file, hosts exchange them."""
@@ -240,10 +252,11 @@ class FeatureSource:
 def _probe(
     images: ImageSource | RecordSource, model: nn.Module, split: Split, dtype: torch.dtype
 ) -> Tensor:
-    """Features of two images, once it is sure that the two parts are the network.
+    """Features of some images, once it is sure that the two parts are the network.
 
     Raises:
-        InvalidValueError: they are not, or the features are not the same each time.
+        InvalidValueError: they are not, or the features are not the same each time, or not a row
+            for each image.
     """
     positions = images.cache.positions("train")[:_PROBES]
     whole: Iterator[Inputs] = images.evaluation([positions])
@@ -253,17 +266,37 @@ def _probe(
         for epoch in range(2):
             seed_dropout(model, images.config.seed, epoch, torch.from_numpy(positions))
             found.append(split.prefix(*inputs))
+        alone = split.prefix(*(tensor[:1] for tensor in inputs))
         model.eval()
-        outputs, expected = split.rest(found[0].clone()), model(*inputs)
-    set_train_mode(model)
-    same = torch.equal(*found) and len(found[0]) == len(positions)
+        try:
+            outputs, expected = split.rest(found[0].clone()), model(*inputs)
+        finally:
+            set_train_mode(model)
+    same = torch.equal(*found)
     if not same or not _are_close(images.config.rows, outputs, expected):
         raise InvalidValueError(
             "the frozen part of the network must give the same features each time. "
             f"Got others behind {split.layer}. Hint: it draws random numbers, or its code does "
             "not do the same in training and evaluation."
         )
+    _require_rows(split.layer, found[0], len(positions), alone)
     return found[0]
+
+
+def _require_rows(layer: str, features: Tensor, num_rows: int, alone: Tensor) -> None:
+    """Refuse features whose first dimension is not the rows, or whose rows know of each other."""
+    rounding = 0.05 if features.dtype == torch.bfloat16 else 0.01
+    own = features[:1]
+    fits = len(features) == num_rows and alone.shape == own.shape
+    if fits:
+        first, other = (one.double().nan_to_num(0.0, 0.0, 0.0) for one in (own, alone))
+        fits = float((first - other).norm()) <= rounding * float(first.norm())
+    if not fits:
+        raise InvalidValueError(
+            "the frozen part of the network must give a row of features for each row, whatever is "
+            f"beside it. Got {tuple(features.shape)} for {num_rows} and {tuple(alone.shape)} for "
+            f"the first alone, behind {layer}."
+        )
 
 
 def _are_close(rows: RowSpec | None, outputs: object, expected: object) -> bool:

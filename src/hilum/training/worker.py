@@ -16,13 +16,13 @@ from typing import Any, cast
 
 import torch
 from safetensors.torch import load as load_tensors
-from safetensors.torch import save as save_tensors
 from torch import nn
 
 from hilum import storage
 from hilum.errors import InvalidValueError, TrainingError
 from hilum.models import create_model, freeze_layers
 from hilum.models.designs import write_design_files
+from hilum.models.weights import tensor_bytes
 from hilum.training.checkpoint import Checkpoint, load_checkpoint, restore_optimizer
 from hilum.training.config import Precision, TrainConfig
 from hilum.training.heartbeat import Pulse, start_pulse
@@ -72,8 +72,8 @@ def prepare_run(run_directory: str, job: TrainJob, model: nn.Module) -> None:
     layers = [job.config.freeze, *(layer for _, layer in job.config.unfreeze)]
     for layer in (*layers, ""):
         freeze_layers(model, job.config.blueprint, layer, also=job.config.frozen)
-    tensors = {name: value.contiguous() for name, value in model.state_dict().items()}
-    storage.write_bytes(storage.join(run_directory, "initial.safetensors"), save_tensors(tensors))
+    initial = tensor_bytes(model.state_dict())
+    storage.write_bytes(storage.join(run_directory, "initial.safetensors"), initial)
     write_design_files(job.config.design, run_directory)
     storage.write_json(storage.join(run_directory, "job.json"), job.to_json())
 

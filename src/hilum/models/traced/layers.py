@@ -22,6 +22,8 @@ _ARGUMENTS: Mapping[str, tuple[str, ...]] = {
     "LSTM": (*_OF_RECURRENT, "proj_size"),
     "GRU": tuple(_OF_RECURRENT),
 }
+MAX_DEPTH = 1000
+_DEPTHS = ("num_layers", "num_encoder_layers", "num_decoder_layers")
 _PLAIN = (bool, int, float, str, tuple, torch.dtype, types.FunctionType, types.BuiltinFunctionType)
 
 
@@ -51,14 +53,29 @@ def build(path: str, layer: Layer) -> nn.Module:
     """Make a layer.
 
     Raises:
-        InvalidValueError: options or parts that it does not take.
+        InvalidValueError: options or parts that it does not take, or absurdly deep stacks.
     """
+    depth = _depth(layer)
+    hint = "stacks within stacks count as the product"
+    require(depth <= MAX_DEPTH, f"depth of layer {path!r}", f"at most {MAX_DEPTH}", depth, hint)
+    return _built(path, layer)
+
+
+def _depth(layer: Layer) -> int:
+    """How many layers it makes of each that is in it: a few bytes can ask for millions."""
+    asked = [value for name, value in layer.options.items() if name in _DEPTHS]
+    own = max(1, sum(max(number, 0) for number in asked if isinstance(number, int)))
+    held = (*layer.options.values(), *layer.parts.values())
+    return own * max(1, sum(_depth(one) for one in held if isinstance(one, Layer)))
+
+
+def _built(path: str, layer: Layer) -> nn.Module:
     kind = layer_of(layer.kind)
     # A device, above all, would be filled before the sizes are known to be sane.
     extra = sorted(set(layer.options) - set(_argument_names(layer.kind)))
     require(not extra, f"options of layer {path!r}", f"those of {layer.kind}", ", ".join(extra))
     options = {
-        name: build(f"{path}.{name}", value) if isinstance(value, Layer) else value
+        name: _built(f"{path}.{name}", value) if isinstance(value, Layer) else value
         for name, value in layer.options.items()
     }
     try:
@@ -72,7 +89,7 @@ def build(path: str, layer: Layer) -> nn.Module:
         ) from error
     for name, part in layer.parts.items():
         require(name in built._modules, f"parts of layer {path!r}", f"of {layer.kind}", name)
-        built._modules[name] = build(f"{path}.{name}", part)
+        built._modules[name] = _built(f"{path}.{name}", part)
     return built
 
 

@@ -7,11 +7,11 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from hilum.errors import require
+from hilum.errors import InvalidValueError, require
 from hilum.models.graph.network import MAX_PARAMETERS
 from hilum.models.traced.layers import build
-from hilum.models.traced.program import OwnTensor, Program, Step, dtype_of, filled, references
-from hilum.models.traced.tables import function_of
+from hilum.models.traced.program import OwnTensor, Program, Step, filled, references
+from hilum.models.traced.tables import dtype_of, function_of, method_of
 
 __all__ = ["TracedNetwork", "program_of", "traced_network"]
 
@@ -25,7 +25,7 @@ class TracedNetwork(nn.Module):
 
     Raises:
         InvalidValueError: options that a layer does not take, absurdly many parameters, or a step
-            that reads what no earlier one made.
+            that reads what no earlier one made or calls what is no layer of the program.
     """
 
     def __init__(self, program: Program) -> None:
@@ -35,10 +35,9 @@ class TracedNetwork(nn.Module):
         self._hilum_last_uses = _last_uses(program)
         with torch.device("meta"):  # nothing is allocated before the sizes are known to be sane
             layers = [build(path, layer) for path, layer in program.layers.items()]
-            shapes = [torch.empty(one.shape) for one in program.tensors.values()]
             size = sum(p.numel() for layer in layers for p in layer.state_dict().values())
-            size += sum(shape.numel() for shape in shapes)
-            size += sum(math.prod(one.shape) for one in program.constants.values())
+        size += sum(math.prod(one.shape) for one in program.tensors.values())
+        size += sum(math.prod(one.shape) for one in program.constants.values())
         require(size <= MAX_PARAMETERS, "parameters", f"at most {MAX_PARAMETERS:,}", f"{size:,}")
         for path, layer in program.layers.items():
             owner, name = _free_place(self, path)
@@ -49,12 +48,8 @@ class TracedNetwork(nn.Module):
             owner, name = _free_place(self, path)
             owner.register_buffer(name, constant.tensor(), persistent=False)
         for path, first in program.shared.items():
-            owner, name = _owner(self, path)
-            if name not in owner._parameters:
-                owner, name = _free_place(self, path)
-            owner._parameters[name] = self.get_parameter(first)
-        for step in program.steps:
-            _require_tensor(self, step)
+            _share(self, path, first)
+        _require_targets(self, program)
         for path in {step.target: None for step in program.steps if step.kind == "mode"}:
             owner, name = _free_place(self, f"{path}.{_MODE}" if path else _MODE)
             owner.add_module(name, _Mode(owner))
@@ -137,7 +132,7 @@ def _done(network: TracedNetwork, step: Step, values: Mapping[str, Any]) -> Any:
     if step.kind == "function":
         return function_of(step.target)(*args, **kwargs)
     if step.kind == "method":
-        return getattr(args[0], step.target)(*args[1:], **kwargs)
+        return getattr(args[0], method_of(step.target))(*args[1:], **kwargs)
     owner, name = _owner(network, step.target)
     if step.kind == "mode":
         return network.get_submodule(step.target).get_submodule(_MODE)()
@@ -162,12 +157,39 @@ def _free_place(network: nn.Module, path: str) -> tuple[nn.Module, str]:
     return owner, name
 
 
-def _require_tensor(network: nn.Module, step: Step) -> None:
-    """What a step of kind "tensor" reads is one: modules have attributes that are code."""
-    if step.kind == "tensor":
-        owner, name = _owner(network, step.target)
-        held = name in owner._parameters or name in owner._buffers
-        require(held, f"step {step.name!r}", "one that reads a tensor", step.target)
+def _share(network: nn.Module, path: str, first: str) -> None:
+    """Hold a parameter under one more path."""
+    try:
+        parameter = network.get_parameter(first)
+    except AttributeError as error:
+        raise InvalidValueError(
+            f"what is shared with {path!r} must be a parameter. Got {first!r}."
+        ) from error
+    owner, name = _owner(network, path)
+    taken = owner._parameters.get(name)
+    if taken is None:
+        owner, name = _free_place(network, path)
+    else:
+        alike = (taken.shape, taken.dtype) == (parameter.shape, parameter.dtype)
+        shapes = f"{list(taken.shape)} and {list(parameter.shape)}"
+        require(alike, f"what {path!r} and {first!r} share", "of one shape and dtype", shapes)
+    owner._parameters[name] = parameter
+
+
+def _require_targets(network: nn.Module, program: Program) -> None:
+    """What steps call are layers, what they read are tensors: modules have much that is code."""
+    modes = {step.name for step in program.steps if step.kind == "mode"}
+    for step in program.steps:
+        what = f"step {step.name!r}"
+        if step.kind == "layer":
+            known = step.target in program.layers
+            require(known, what, "one that calls a layer of the program", step.target)
+        if step.kind == "tensor":
+            owner, name = _owner(network, step.target)
+            held = name in owner._parameters or name in owner._buffers
+            require(held, what, "one that reads a tensor", step.target)
+        if step.when is not None:
+            require(step.when[0] in modes, what, "done when a step asks for a mode", step.when[0])
 
 
 def _require_free(owner: nn.Module, name: str) -> None:

@@ -11,7 +11,8 @@ from typing import Any, Literal, get_args
 import torch
 
 from hilum.errors import InvalidValueError, require
-from hilum.models.traced.tables import METHODS, function_of, layer_of
+from hilum.models.graph.network import MAX_PARAMETERS
+from hilum.models.traced.tables import METHODS, dtype_of, function_of, layer_of, name_of_dtype
 
 __all__ = [
     "Constant",
@@ -75,6 +76,9 @@ class OwnTensor:
     dtype: str
     learns: bool
 
+    def __post_init__(self) -> None:
+        _require_sane(self.shape, self.dtype)
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Constant:
@@ -84,13 +88,16 @@ class Constant:
     dtype: str
     values: str
 
+    def __post_init__(self) -> None:
+        _require_sane(self.shape, self.dtype)
+
     @staticmethod
     def of(tensor: torch.Tensor) -> "Constant":
         """Its shape, type and values."""
         flat = tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8)
         return Constant(
             shape=tuple(tensor.shape),
-            dtype=str(tensor.dtype).removeprefix("torch."),
+            dtype=name_of_dtype(tensor.dtype),
             values=base64.b64encode(zlib.compress(flat.numpy().tobytes())).decode("ascii"),
         )
 
@@ -98,12 +105,17 @@ class Constant:
         """The inverse of `of`.
 
         Raises:
-            InvalidValueError: as many values as its shape has places it does not have.
+            InvalidValueError: its values are not bytes, or not as many as its shape has places.
         """
         dtype = dtype_of(self.dtype)
         size = math.prod(self.shape) * dtype.itemsize
-        packed = base64.b64decode(self.values)
-        raw = bytearray(zlib.decompressobj().decompress(packed, size + 1))
+        try:
+            packed = base64.b64decode(self.values)
+            raw = bytearray(zlib.decompressobj().decompress(packed, size + 1))
+        except (ValueError, zlib.error) as error:
+            raise InvalidValueError(
+                f"values of a constant must be packed bytes: {error}."
+            ) from error
         require(len(raw) == size, "constant", f"of {size} bytes", str(len(raw)))
         if not size:
             return torch.empty(self.shape, dtype=dtype)
@@ -134,6 +146,8 @@ class Step:
             function_of(self.target)
         known = self.kind != "method" or self.target in METHODS
         require(known, self.kind, "one that is known", self.target)
+        listed = isinstance(self.args, Sequence) and isinstance(self.kwargs, Mapping)
+        require(listed, f"arguments of {self.target}", "a list and a dict", self.args)
         words = all(isinstance(key, str) for key in self.kwargs)
         require(words, f"arguments of {self.target}", "named by texts", list(self.kwargs))
 
@@ -230,7 +244,7 @@ class Program:
             layers={str(path): Layer.from_json(one) for path, one in data["layers"].items()},
             tensors={
                 str(path): OwnTensor(
-                    shape=tuple(map(int, one["shape"])),
+                    shape=tuple(one["shape"]),
                     dtype=str(one["dtype"]),
                     learns=bool(one["learns"]),
                 )
@@ -240,7 +254,7 @@ class Program:
             result=decoded(data["result"]),
             constants={
                 str(path): Constant(
-                    shape=tuple(map(int, one["shape"])),
+                    shape=tuple(one["shape"]),
                     dtype=str(one["dtype"]),
                     values=str(one["values"]),
                 )
@@ -282,7 +296,7 @@ _WRITERS: Mapping[type, Callable[[Any], Any]] = {
     slice: lambda cut: {"slice": [encoded(one) for one in (cut.start, cut.stop, cut.step)]},
     Layer: lambda layer: {"layer": layer.to_json()},
     torch.device: lambda device: {"device": str(device)},
-    torch.dtype: lambda dtype: {"dtype": str(dtype).removeprefix("torch.")},
+    torch.dtype: lambda dtype: {"dtype": name_of_dtype(dtype)},
     EllipsisType: lambda _: {"ellipsis": True},
 }
 
@@ -300,7 +314,7 @@ def decoded(data: Any) -> Any:
         return slice(*(decoded(one) for one in inner))
     readers: Mapping[str, Any] = {
         "float": float,
-        "value": Reference,
+        "value": lambda name: Reference(str(name)),
         "tuple": lambda items: tuple(decoded(one) for one in items),
         "dtype": dtype_of,
         "device": torch.device,
@@ -311,12 +325,13 @@ def decoded(data: Any) -> Any:
     return readers[kind](inner)
 
 
-def dtype_of(name: str) -> torch.dtype:
-    """A dtype by its name."""
-    found = getattr(torch, name, None)
-    require(isinstance(found, torch.dtype), "dtype", "one of torch", name)
-    assert isinstance(found, torch.dtype)
-    return found
+def _require_sane(shape: Sequence[int], dtype: str) -> None:
+    """Refuse what is no tensor, and sizes that hide others in a sum: no place has less than 0."""
+    dtype_of(dtype)
+    sizes = all(type(size) is int and size >= 0 for size in shape)
+    require(sizes, "shape of a tensor", "whole numbers from 0 on", list(shape))
+    count = math.prod(max(size, 1) for size in shape)
+    require(count <= MAX_PARAMETERS, "parameters", f"at most {MAX_PARAMETERS:,}", f"{count:,}")
 
 
 def filled(value: Any, values: Mapping[str, Any]) -> Any:

@@ -1,7 +1,9 @@
 """What a traced network may be made of: layers, functions, methods and attributes, by name.
 
 Tables and not `getattr(torch, name)`: what a file can have built and called is listed here. All of
-it computes with tensors alone. What stands in torchvision or timm is imported when it is needed.
+it computes with tensors and plain values; none of it reads files, imports, or runs code that a file
+brings. How large the tensors become that it makes, nobody can tell before it runs. What stands in
+torchvision or timm is imported when it is needed.
 """
 
 import importlib
@@ -17,13 +19,17 @@ from torch.nn import functional
 from torch.overrides import handle_torch_function, has_torch_function
 
 from hilum.errors import MissingDependencyError, require
+from hilum.models.traced.plain import ARITHMETIC, bounded, bounded_product
 
 __all__ = [
     "ATTRIBUTES",
     "METHODS",
     "choose",
+    "dtype_of",
     "function_of",
     "layer_of",
+    "method_of",
+    "name_of_dtype",
     "name_of_function",
     "name_of_layer",
 ]
@@ -73,10 +79,7 @@ _OF_FUNCTIONAL = (
     "selu sigmoid silu softmax softmin softplus softshrink softsign tanh tanhshrink threshold "
     "unfold upsample"
 )
-_OF_OPERATOR = (
-    "abs add and_ floordiv getitem iadd iand ifloordiv imatmul imod imul invert ior ipow isub "
-    "itruediv ixor matmul mod mul neg not_ or_ pos pow setitem sub truediv xor eq ge gt le lt ne"
-)
+_OF_OPERATOR = "eq ge getitem gt le lt ne not_ setitem"
 _OF_MATH = "ceil exp floor log log2 pow prod sqrt"
 
 # Those that end in "_" change their tensor, which keeps its size and storage.
@@ -105,6 +108,16 @@ _LIBRARY_FUNCTIONS = frozenset(
     {"torchvision.models.swin_transformer:shifted_window_attention"},
 )
 
+_DTYPES: Mapping[str, torch.dtype] = MappingProxyType(
+    {
+        name: getattr(torch, name)
+        for name in (
+            "bool uint8 uint16 uint32 uint64 int8 int16 int32 int64 float16 bfloat16 float32 "
+            "float64 complex64 complex128"
+        ).split()
+    }
+)
+
 ATTRIBUTES = frozenset({"T", "device", "dtype", "mT", "ndim", "shape"})
 """Attributes of tensors by name."""
 
@@ -128,19 +141,30 @@ def _named(prefix: str, module: Any, names: str) -> dict[str, Callable[..., Any]
     return {f"{prefix}.{name}": getattr(module, name) for name in names.split()}
 
 
-_FUNCTIONS: Mapping[str, Callable[..., Any]] = MappingProxyType(
+_ORIGINALS: Mapping[str, Callable[..., Any]] = MappingProxyType(
     {
         **_named("torch", torch, _OF_TORCH),
         **_named("functional", functional, _OF_FUNCTIONAL),
-        **_named("operator", operator, _OF_OPERATOR),
+        **_named("operator", operator, f"{ARITHMETIC} {_OF_OPERATOR}"),
         **_named("math", math, _OF_MATH),
         "getattr": _attribute,
         "choose": choose,
     }
 )
 _NAMES: Mapping[Any, str] = MappingProxyType(
-    {**{function: name for name, function in _FUNCTIONS.items()}, getattr: "getattr"}
+    {**{function: name for name, function in _ORIGINALS.items()}, getattr: "getattr"}
 )
+_FUNCTIONS: Mapping[str, Callable[..., Any]] = MappingProxyType(
+    {
+        **_ORIGINALS,
+        **{name: bounded(one) for name, one in _named("operator", operator, ARITHMETIC).items()},
+        "math.prod": bounded_product(math.prod),
+        # What lay in memory before is nobody's to see.
+        "torch.empty": torch.zeros,
+        "torch.empty_like": torch.zeros_like,
+    }
+)
+_CALLED: Mapping[str, str] = MappingProxyType({"new_empty": "new_zeros"})
 _LAYER_TABLE: Mapping[str, type[nn.Module]] = MappingProxyType(
     {name: getattr(nn, name) for name in _LAYERS.split()}
 )
@@ -172,6 +196,32 @@ def function_of(name: str) -> Callable[..., Any]:
         return found
     require(name in _FUNCTIONS, "function", "one that is known", name)
     return _FUNCTIONS[name]
+
+
+def dtype_of(name: str) -> torch.dtype:
+    """A dtype by its name.
+
+    Raises:
+        InvalidValueError: it is in no table.
+    """
+    require(name in _DTYPES, "dtype", f"one of {', '.join(_DTYPES)}", name)
+    return _DTYPES[name]
+
+
+def method_of(name: str) -> str:
+    """The name of what is called for a method of tensors."""
+    return _CALLED.get(name, name)
+
+
+def name_of_dtype(dtype: torch.dtype) -> str:
+    """The inverse of `dtype_of`.
+
+    Raises:
+        InvalidValueError: it is in no table.
+    """
+    name = str(dtype).removeprefix("torch.")
+    require(name in _DTYPES, "dtype", f"one of {', '.join(_DTYPES)}", name)
+    return name
 
 
 def name_of_layer(kind: type[nn.Module]) -> str:
