@@ -71,7 +71,8 @@ def with_a_mode_within(network, x):
     ],
 )
 def test_what_is_done_by_mode_is_done_again(change, depends):
-    again = check_rebuilt(Rows(change), torch.randn(5, 4))
+    unused = () if change is seeing else ("seen",)
+    again = check_rebuilt(Rows(change), torch.randn(5, 4), unused=unused)
     steps = program_of(again).steps
     assert any(step.when is not None for step in steps) == depends
     assert find_head(again) == "head", "the steps after it are those of both modes"
