@@ -59,7 +59,9 @@ def trace_instance(network: nn.Module) -> TracedNetwork:
     if name_of_layer(type(network)):
         network = nn.Sequential(network).train(network.training)
     with global_generator_kept():
-        program = _described(_copied(network))  # for its code may change what it holds
+        copied = _copied(network)  # for its code may change what it holds
+        program = _described(copied)
+        _require_unchanged(network, copied)
         traced = traced_network(program)
     weights, own = network.state_dict(), traced.state_dict()
     traced.load_state_dict({name: weights[name] for name in own})
@@ -84,11 +86,25 @@ def _described(network: nn.Module) -> Program:
 
 
 def _copied(network: nn.Module) -> nn.Module:
-    """A copy that shares its parameters, for torch.fx lets no code change those."""
     try:
-        return copy.deepcopy(network, {id(own): own for own in network.parameters()})
+        return copy.deepcopy(network)
     except Exception as error:  # whatever else the module holds
         raise _refused(network, f"it cannot be copied: {_first_line(error)}") from error
+
+
+def _require_unchanged(network: nn.Module, followed: nn.Module) -> None:
+    """Values, for what code does to `.data` counts in no version of a tensor."""
+    after = {**dict(followed.named_parameters()), **dict(followed.named_buffers())}
+    for name, own in (*network.named_parameters(), *network.named_buffers()):
+        found = after[name]
+        if own.requires_grad != found.requires_grad or not _are_same(own, found):
+            raise _refused(network, f"its code changes its tensor {name!r}")
+
+
+def _are_same(one: torch.Tensor, other: torch.Tensor) -> bool:
+    if one.shape != other.shape or one.dtype != other.dtype:
+        return False
+    return one.is_meta or torch.equal(one, other) or bool(((one == other) | (one != one)).all())
 
 
 class _Description:

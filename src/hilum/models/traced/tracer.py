@@ -6,10 +6,8 @@ it is run in both modes. Steps that turn out the same are one step, constants th
 another step in each mode is done or left out by it.
 """
 
-import contextlib
-import threading
 import types
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -17,13 +15,10 @@ from torch import fx, nn
 
 from hilum.models.traced.stand_ins import Held, Mode, StandIn
 from hilum.models.traced.tables import choose, name_of_function, name_of_layer
+from hilum.models.traced.value_types import type_of, type_of_layer
+from hilum.models.traced.watching import FOLLOWING, watched
 
 __all__ = ["ModeTracer", "ask_mode"]
-
-# Of these torch.fx takes no note: what they are given is no tensor. The first kind draws numbers,
-# so that each run needs them anew.
-_RANDOM_MAKERS = ("rand", "randn", "randint", "randperm", "normal")
-_MAKERS = ("zeros", "ones", "empty", "full", "arange", "linspace", "eye", "tensor")
 
 
 def ask_mode(path: str) -> bool:
@@ -58,12 +53,16 @@ class ModeTracer(fx.Tracer):
 
     def trace(self, root: Any, concrete_args: dict[str, Any] | None = None) -> fx.Graph:
         """The graph of a network (a module); its parts are as they were afterwards."""
+        with FOLLOWING:
+            return self._trace(root, concrete_args)
+
+    def _trace(self, root: Any, concrete_args: dict[str, Any] | None) -> fx.Graph:
         before = {module: _attributes(module) for module in root.modules()}
         try:
             if self._both:
                 for path, module in root.named_modules():
                     vars(module)["training"] = self._mode(path)
-            with self._makers_noted(), torch.enable_grad():
+            with watched(self.create_proxy), torch.enable_grad():
                 graph = super().trace(root, concrete_args)
             for module, attributes in before.items():
                 _require_kept(module, attributes)
@@ -119,7 +118,8 @@ class ModeTracer(fx.Tracer):
             raise TypeError("it computes without gradients (torch.no_grad); detach can be followed")
         node = super().create_node(kind, target, *rest, **more)
         if kind == "call_module":
-            node.meta["layer"] = type(self.root.get_submodule(target)).__name__
+            node.meta["type"] = type_of_layer(self.root.get_submodule(target), node.args)
+        type_of(node)  # while those of what it reads are known
         return node
 
     def proxy(self, node: fx.Node) -> fx.Proxy:
@@ -141,37 +141,6 @@ class ModeTracer(fx.Tracer):
             return self.create_node("call_function", ask_mode, (path,), {})
 
         return Mode(ask, lambda: self._decide(path))
-
-    @contextlib.contextmanager
-    def _makers_noted(self) -> Iterator[None]:
-        """Take note of what torch makes new tensors with in this thread; refuse its precision."""
-        thread = threading.get_ident()
-
-        def noting(maker: Callable[..., Any], *, always: bool) -> Callable[..., Any]:
-            def make(*args: Any, **kwargs: Any) -> Any:
-                noted = always or _has_stand_in((args, kwargs))
-                if noted and threading.get_ident() == thread:
-                    return self.create_proxy("call_function", maker, args, kwargs)
-                return maker(*args, **kwargs)
-
-            return make
-
-        def enter(context: Any) -> Any:
-            if threading.get_ident() == thread:
-                raise TypeError("it chooses the precision itself (torch.autocast)")
-            return begin(context)
-
-        makers = {name: getattr(torch, name) for name in (*_MAKERS, *_RANDOM_MAKERS)}
-        begin: Callable[[Any], Any] = torch.autocast.__enter__
-        try:
-            setattr(torch.autocast, "__enter__", enter)  # noqa: B010
-            for name, maker in makers.items():
-                setattr(torch, name, noting(maker, always=name in _RANDOM_MAKERS))
-            yield
-        finally:
-            setattr(torch.autocast, "__enter__", begin)  # noqa: B010
-            for name, maker in makers.items():
-                setattr(torch, name, maker)
 
     def _in_both(self, path: str, call: Callable[[], Any]) -> Any:
         """What a call gives; where it decides by the mode of the module at `path`, in each.
@@ -259,6 +228,8 @@ class ModeTracer(fx.Tracer):
             args = self._joint(question, ours.args, theirs.args, same)
             kwargs = self._joint(question, ours.kwargs, theirs.kwargs, same)
         stays.args, stays.kwargs = args, kwargs
+        if type_of(ours) is not type_of(theirs):
+            stays.meta["type"] = None
         gone = theirs if stays is ours else ours
         gone.replace_all_uses_with(stays)
         same[gone] = stays
@@ -339,11 +310,3 @@ _PLAIN = (bool, int, float, str, torch.device, torch.dtype)
 
 def _are_equal(one: Any, other: Any) -> bool:
     return isinstance(one, _PLAIN) and bool(one == other)
-
-
-def _has_stand_in(value: Any) -> bool:
-    if isinstance(value, dict):
-        value = tuple(value.values())
-    if isinstance(value, tuple | list):
-        return any(map(_has_stand_in, value))
-    return issubclass(type(value), fx.Proxy)
