@@ -9,7 +9,8 @@ import copy
 import inspect
 import operator
 import random
-from collections.abc import Callable
+import types
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
@@ -42,6 +43,7 @@ _MAX_CONSTANT_BYTES = 2**22
 
 _CONTAINERS = (nn.Sequential, nn.ModuleList, nn.ModuleDict, nn.ParameterList, nn.ParameterDict)
 _HOOKS = ("_forward_hooks", "_forward_pre_hooks", "_backward_hooks", "_backward_pre_hooks")
+_MODE_SETTERS = ("train", "eval")
 _NOTES = ("_assert", "_assert_is_none")
 
 
@@ -74,15 +76,26 @@ def trace_instance(network: nn.Module) -> TracedNetwork:
 
 def _described(network: nn.Module) -> Program:
     """The program of a module, which has to do in each mode what its code does in that mode."""
-    program = _Description(network, both=True).program()
+    both = _Description(network, both=True)
+    program = both.program()
+    paths = [path for path, _ in network.named_modules()]
     for mode in (True, False):
-        for module in network.modules():
-            module.training = mode
-        wanted = in_mode(_Description(network, both=False).program(), mode)
-        if in_mode(program, mode) != wanted:
-            when = "training" if mode else "evaluation"
-            raise _refused(network, f"its code is not followed surely in {when}")
+        when = "training" if mode else "evaluation"
+        _require_followed(network, program, dict.fromkeys(paths, mode), when)
+        # Questions within questions, with another answer to one of them.
+        for other in both.nested:
+            modes = {**dict.fromkeys(paths, mode), other: not mode}
+            _require_followed(network, program, modes, f"{when} with {other!r} in the other mode")
     return program
+
+
+def _require_followed(
+    network: nn.Module, program: Program, modes: Mapping[str, bool], when: str
+) -> None:
+    for path, module in network.named_modules():
+        module.training = modes[path]
+    if in_mode(program, modes) != in_mode(_Description(network, both=False).program(), modes):
+        raise _refused(network, f"its code is not followed surely in {when}")
 
 
 def _copied(network: nn.Module) -> nn.Module:
@@ -131,7 +144,7 @@ class _Description:
         if _state(network) != before:
             why = "it draws numbers, or changes its tensors, where no step of it shows it"
             raise _refused(network, why)
-        self.when = tracer.when
+        self.when, self.nested = tracer.when, tracer.nested
         self.plain_tensors = {path: tensor for tensor, path in tracer.tensor_attrs.items()}
         begun = [node for node in self.graph.nodes if node.op == "placeholder"]
         self.inputs = tuple(node.name for node in begun if str(node.target) in required)
@@ -146,6 +159,9 @@ class _Description:
                 raise _refused(self.network, f"{where} has hooks")
             if "forward" in vars(part):
                 raise _refused(self.network, f"{where} has a forward that is not of its class")
+            own = [n for n in _MODE_SETTERS if getattr(part, n) != _of_every_module(part, n)]
+            if own:
+                raise _refused(self.network, f"{where} has a {own[0]}() of its own")
         of_torch = type(module).__module__.startswith("torch.")
         if of_torch and not is_layer and not isinstance(module, _CONTAINERS):
             raise _refused(self.network, f"{where} is no layer that can be described")
@@ -257,6 +273,10 @@ class _Description:
     def _held(self, path: str) -> Any:
         owner, _, name = path.rpartition(".")
         return getattr(self.network.get_submodule(owner), name)
+
+
+def _of_every_module(module: nn.Module, method: str) -> Any:
+    return types.MethodType(vars(nn.Module)[method], module)
 
 
 def _may_write(node: fx.Node) -> bool:

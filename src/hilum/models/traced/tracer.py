@@ -21,6 +21,9 @@ from hilum.models.traced.watching import FOLLOWING, watched
 __all__ = ["ModeTracer", "ask_mode"]
 
 
+_MAX_QUESTIONS = 8  # at once: the code is run for each of their combinations
+
+
 def ask_mode(path: str) -> bool:
     """Stands in graphs for the question whether the module at a path is in training."""
     raise NotImplementedError(path)
@@ -43,6 +46,7 @@ class ModeTracer(fx.Tracer):
 
     Attributes:
         when: for nodes that are done in one mode only, the question and the answer.
+        nested: paths of the modules whose modes decide together.
     """
 
     def __init__(self, check: Callable[[nn.Module, str], None], *, both: bool) -> None:
@@ -50,6 +54,7 @@ class ModeTracer(fx.Tracer):
         self._check, self._both = check, both
         self._decided: dict[str, bool] = {}
         self.when: dict[fx.Node, tuple[fx.Node, bool]] = {}
+        self.nested: dict[str, None] = {}
 
     def trace(self, root: Any, concrete_args: dict[str, Any] | None = None) -> fx.Graph:
         """The graph of a network (a module); its parts are as they were afterwards."""
@@ -62,10 +67,11 @@ class ModeTracer(fx.Tracer):
             if self._both:
                 for path, module in root.named_modules():
                     vars(module)["training"] = self._mode(path)
+            modes = {path: vars(one)["training"] for path, one in root.named_modules()}
             with watched(self.create_proxy), torch.enable_grad():
                 graph = super().trace(root, concrete_args)
-            for module, attributes in before.items():
-                _require_kept(module, attributes)
+            for path, module in root.named_modules():
+                _require_kept(module, before[module], modes[path])
         finally:
             for module, attributes in before.items():
                 vars(module).clear()
@@ -156,6 +162,11 @@ class ModeTracer(fx.Tracer):
                 raise
             asked = undecided.path
         self._erase(self._nodes_after(last))
+        if self._decided:
+            self.nested |= dict.fromkeys((*self._decided, asked))
+        if len(self._decided) >= _MAX_QUESTIONS:
+            paths = ", ".join(self._decided)
+            raise TypeError(f"it decides by the modes of too many modules at once ({paths}, ...)")
         question = self.create_node("call_function", ask_mode, (asked,), {})
         results: list[Any] = []
         runs: list[list[fx.Node]] = []
@@ -198,17 +209,14 @@ class ModeTracer(fx.Tracer):
         Returns:
             For nodes that are gone, those that stand for them.
         """
+        begin, end = self._ends(training, evaluation)
         same: dict[fx.Node, fx.Node] = {}
-        for ours, theirs in zip(training, evaluation, strict=False):
-            if not self._is_like(ours, theirs, same):
-                break
+        for ours, theirs in begin:
             self._unite(question, (ours, theirs), ours, same)
-        between = training[len(same) :], evaluation[len(same) :]
-        at_end = self._alike_at_end(*between, same)
-        for ours, theirs in at_end:  # the later ones stay, behind all that they read
+        for ours, theirs in end:  # the later ones stay, behind all that they read
             self._unite(question, (ours, theirs), theirs, same)
-        for answer, nodes in zip((True, False), between, strict=True):
-            for node in nodes[: len(nodes) - len(at_end)]:
+        for answer, nodes in ((True, training), (False, evaluation)):
+            for node in nodes[len(begin) : len(nodes) - len(end)]:
                 self.when.setdefault(node, (question, answer))
         for node, (asked, answer) in self.when.items():
             self.when[node] = (same.get(asked, asked), answer)
@@ -234,19 +242,46 @@ class ModeTracer(fx.Tracer):
         gone.replace_all_uses_with(stays)
         same[gone] = stays
 
-    def _alike_at_end(
-        self, training: list[fx.Node], evaluation: list[fx.Node], same: dict[fx.Node, fx.Node]
-    ) -> list[tuple[fx.Node, fx.Node]]:
-        for length in range(min(len(training), len(evaluation)), 0, -1):
+    def _ends(
+        self, training: list[fx.Node], evaluation: list[fx.Node]
+    ) -> tuple[list[tuple[fx.Node, fx.Node]], list[tuple[fx.Node, fx.Node]]]:
+        """Pairs of steps with which both runs begin and end.
+
+        A step of one mode knows one question. Where it lies between, that has to lie there, too, so
+        that it is asked in that mode only.
+        """
+        apart: set[fx.Node] = set()
+        while True:
+            begin, end = self._alike(training, evaluation, apart)
+            ends = {node for pair in (*begin, *end) for node in pair}
+            between = {*training, *evaluation} - ends
+            asked = {self.when[node][0] for node in between if node in self.when}
+            if not asked & ends:
+                return begin, end
+            apart |= asked
+
+    def _alike(
+        self, training: list[fx.Node], evaluation: list[fx.Node], apart: set[fx.Node]
+    ) -> tuple[list[tuple[fx.Node, fx.Node]], list[tuple[fx.Node, fx.Node]]]:
+        """Pairs of steps with which both runs begin and end, but for those that stay apart."""
+        same: dict[fx.Node, fx.Node] = {}
+        begin: list[tuple[fx.Node, fx.Node]] = []
+        for ours, theirs in zip(training, evaluation, strict=False):
+            if {ours, theirs} & apart or not self._is_like(ours, theirs, same):
+                break
+            begin.append((ours, theirs))
+            same[theirs] = ours
+        left = min(len(training), len(evaluation)) - len(begin)
+        for length in range(left, 0, -1):
             pairs = list(zip(training[-length:], evaluation[-length:], strict=True))
             assumed = dict(same)
             for ours, theirs in pairs:
-                if not self._is_like(ours, theirs, assumed):
+                if {ours, theirs} & apart or not self._is_like(ours, theirs, assumed):
                     break
                 assumed[ours] = theirs
             else:
-                return pairs
-        return []
+                return begin, pairs
+        return begin, []
 
     def _is_like(self, ours: fx.Node, theirs: fx.Node, same: dict[fx.Node, fx.Node]) -> bool:
         """Whether one step may stand for two, with arguments that may depend on the mode."""
@@ -297,7 +332,9 @@ def _attributes(module: nn.Module) -> dict[str, Any]:
     return {n: dict(v) if n in _HOLDERS else v for n, v in vars(module).items()}
 
 
-def _require_kept(module: nn.Module, attributes: Mapping[str, Any]) -> None:
+def _require_kept(module: nn.Module, attributes: Mapping[str, Any], mode: Any) -> None:
+    if vars(module)["training"] is not mode:
+        raise TypeError(f"it changes the mode of a {type(module).__name__}")
     for holder in _HOLDERS:
         own, old = vars(module)[holder], attributes[holder]
         replaced = [name for name in {**old, **own} if own.get(name) is not old.get(name)]
