@@ -100,10 +100,9 @@ def test_other_threads_see_python_as_it_is_and_nothing_is_left_behind():
         assert ask.wait(10)
         return x * torch.zeros(4)
 
-    def tracing():
-        trace_instance(Calling(waiting))
-
-    threads = [threading.Thread(target=one) for one in (elsewhere, tracing, tracing)]
+    networks = [Calling(waiting), Calling(waiting)]
+    threads = [threading.Thread(target=elsewhere)]
+    threads += [threading.Thread(target=trace_instance, args=(one,)) for one in networks]
     for thread in threads:
         thread.start()
     for thread in threads:

@@ -34,6 +34,7 @@ def in_mode(program: Program, modes: Mapping[str, bool]) -> dict[str, Any]:
         constants={path: one for path, one in program.constants.items() if path in used},
         steps=tuple(numbered),
         result=filled(result, names),
+        modules=(),
     ).to_json()
 
 

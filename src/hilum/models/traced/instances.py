@@ -10,7 +10,7 @@ import inspect
 import operator
 import random
 import types
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 import numpy as np
@@ -35,6 +35,7 @@ from hilum.models.traced.program import (
 from hilum.models.traced.stand_ins import IN_PLACE
 from hilum.models.traced.tables import ATTRIBUTES, METHODS, name_of_function, name_of_layer
 from hilum.models.traced.tracer import ModeTracer, ask_mode
+from hilum.models.traced.watching import FOLLOWING
 
 __all__ = ["trace_instance"]
 
@@ -60,12 +61,16 @@ def trace_instance(network: nn.Module) -> TracedNetwork:
     """
     if name_of_layer(type(network)):
         network = nn.Sequential(network).train(network.training)
-    with global_generator_kept():
+    with FOLLOWING, global_generator_kept():
         copied = _copied(network)  # for its code may change what it holds
         program = _described(copied)
         _require_unchanged(network, copied)
         traced = traced_network(program)
     weights, own = network.state_dict(), traced.state_dict()
+    for name, tensor in own.items():
+        if weights[name].dtype != tensor.dtype:
+            why = f"its tensor {name!r} is {weights[name].dtype}, that of a layer {tensor.dtype}"
+            raise _refused(network, f"{why} (network.float() makes it that)")
     traced.load_state_dict({name: weights[name] for name in own})
     every = network.named_parameters(remove_duplicate=False)
     learns = {name: parameter.requires_grad for name, parameter in every}
@@ -93,7 +98,8 @@ def _require_followed(
     network: nn.Module, program: Program, modes: Mapping[str, bool], when: str
 ) -> None:
     for path, module in network.named_modules():
-        module.training = modes[path]
+        if "training" in vars(module):
+            module.training = modes[path]
     if in_mode(program, modes) != in_mode(_Description(network, both=False).program(), modes):
         raise _refused(network, f"its code is not followed surely in {when}")
 
@@ -207,6 +213,8 @@ class _Description:
         if sum(len(one.values) for one in constants.values()) > _MAX_CONSTANT_BYTES:
             large = ", ".join(constants)
             raise _refused(self.network, f"it has large tensors ({large}) in no state dict")
+        shared = _shared(self.network, lambda path: path in tensors or _within(path, called))
+        asked = (step.target for step in steps if step.kind == "mode")
         return Program(
             name=type(self.network).__name__,
             inputs=self.inputs,
@@ -215,8 +223,19 @@ class _Description:
             steps=tuple(steps),
             result=result,
             constants=constants,
-            shared=_shared(self.network, lambda path: path in tensors or _within(path, called)),
+            shared=shared,
+            modules=self._modules(layers, tensors, constants, shared, asked),
         )
+
+    def _modules(self, *held: Iterable[str]) -> tuple[str, ...]:
+        """Paths of the modules that these lie in, or are, in the order of the network."""
+        paths = {path for one in held for path in one if path}
+        needed = {
+            path[:at] for path in paths for at in range(len(path) + 1) if f"{path}."[at] == "."
+        }
+        called = {str(node.target) for node in self.graph.nodes if node.op == "call_module"}
+        modules = [path for path, _ in self.network.named_modules() if path in needed]
+        return tuple(path for path in modules if not _within(path, called))
 
     def _step(self, node: fx.Node) -> Step:
         what = getattr(node.target, "__name__", str(node.target))

@@ -66,8 +66,9 @@ class ModeTracer(fx.Tracer):
         try:
             if self._both:
                 for path, module in root.named_modules():
-                    vars(module)["training"] = self._mode(path)
-            modes = {path: vars(one)["training"] for path, one in root.named_modules()}
+                    if "training" in vars(module):
+                        vars(module)["training"] = self._mode(path)
+            modes = {path: vars(one).get("training") for path, one in root.named_modules()}
             with watched(self.create_proxy), torch.enable_grad():
                 graph = super().trace(root, concrete_args)
             for path, module in root.named_modules():
@@ -333,7 +334,7 @@ def _attributes(module: nn.Module) -> dict[str, Any]:
 
 
 def _require_kept(module: nn.Module, attributes: Mapping[str, Any], mode: Any) -> None:
-    if vars(module)["training"] is not mode:
+    if vars(module).get("training") is not mode:
         raise TypeError(f"it changes the mode of a {type(module).__name__}")
     for holder in _HOLDERS:
         own, old = vars(module)[holder], attributes[holder]
