@@ -81,6 +81,7 @@ class Calling(nn.Module):
     def __init__(self, function):
         super().__init__()
         self.layer, self.head, self.function = nn.Linear(4, 4), nn.Linear(4, 2), function
+        self.table = torch.ones(4)  # in no state dict
 
     def forward(self, x):
         return self.head(self.function(self, self.layer(x)))
@@ -123,6 +124,11 @@ def frozen(network, x):
     return x
 
 
+def doubled(network, x):
+    network.table.data.mul_(2.0)
+    return x + network.table
+
+
 def set_anew(network, x):
     network.layer.weight.data = torch.clamp(network.layer.weight.detach(), -0.01, 0.01)
     return x
@@ -133,15 +139,17 @@ def set_anew(network, x):
     [
         (clipped, "changes its tensor 'layer.weight'"),
         (frozen, "changes its tensor 'layer.weight'"),
+        (doubled, "(changes its tensor 'table'|not followed surely)"),
         (set_anew, "sets the attribute 'data'"),
     ],
 )
 def test_code_that_changes_weights_is_refused_and_they_stay(change, said):
     network = Calling(change)
-    before = network.layer.weight.detach().clone()
+    before, table = network.layer.weight.detach().clone(), network.table.clone()
     with pytest.raises(InvalidValueError, match=f"{said}.*network_factory"):
         trace_instance(network)
     assert torch.equal(network.layer.weight, before)
+    assert torch.equal(network.table, table)
     assert network.layer.weight.requires_grad
 
 

@@ -113,11 +113,21 @@ def _copied(network: nn.Module) -> nn.Module:
 
 def _require_unchanged(network: nn.Module, followed: nn.Module) -> None:
     """Values, for what code does to `.data` counts in no version of a tensor."""
-    after = {**dict(followed.named_parameters()), **dict(followed.named_buffers())}
-    for name, own in (*network.named_parameters(), *network.named_buffers()):
-        found = after[name]
-        if own.requires_grad != found.requires_grad or not _are_same(own, found):
+    after = _tensors(followed)
+    for name, own in _tensors(network).items():
+        if own.requires_grad != after[name].requires_grad or not _are_same(own, after[name]):
             raise _refused(network, f"its code changes its tensor {name!r}")
+
+
+def _tensors(network: nn.Module) -> dict[str, torch.Tensor]:
+    """All that its modules hold, by name, in a state dict or not."""
+    held = {
+        f"{path}.{name}" if path else name: tensor
+        for path, module in network.named_modules()
+        for name, tensor in vars(module).items()
+        if isinstance(tensor, torch.Tensor)
+    }
+    return {**held, **dict(network.named_parameters()), **dict(network.named_buffers())}
 
 
 def _are_same(one: torch.Tensor, other: torch.Tensor) -> bool:

@@ -216,9 +216,11 @@ class ModeTracer(fx.Tracer):
             self._unite(question, (ours, theirs), ours, same)
         for ours, theirs in end:  # the later ones stay, behind all that they read
             self._unite(question, (ours, theirs), theirs, same)
+        ends = {node for pair in (*begin, *end) for node in pair}
         for answer, nodes in ((True, training), (False, evaluation)):
-            for node in nodes[len(begin) : len(nodes) - len(end)]:
-                self.when.setdefault(node, (question, answer))
+            for node in nodes:
+                if node not in ends:
+                    self.when.setdefault(node, (question, answer))
         for node, (asked, answer) in self.when.items():
             self.when[node] = (same.get(asked, asked), answer)
         gone = set(same)
@@ -265,10 +267,13 @@ class ModeTracer(fx.Tracer):
         self, training: list[fx.Node], evaluation: list[fx.Node], apart: set[fx.Node]
     ) -> tuple[list[tuple[fx.Node, fx.Node]], list[tuple[fx.Node, fx.Node]]]:
         """Pairs of steps with which both runs begin and end, but for those that stay apart."""
+        # Those are questions, which read nothing: what stands behind them need not wait.
+        training = [node for node in training if node not in apart]
+        evaluation = [node for node in evaluation if node not in apart]
         same: dict[fx.Node, fx.Node] = {}
         begin: list[tuple[fx.Node, fx.Node]] = []
         for ours, theirs in zip(training, evaluation, strict=False):
-            if {ours, theirs} & apart or not self._is_like(ours, theirs, same):
+            if not self._is_like(ours, theirs, same):
                 break
             begin.append((ours, theirs))
             same[theirs] = ours
@@ -277,7 +282,7 @@ class ModeTracer(fx.Tracer):
             pairs = list(zip(training[-length:], evaluation[-length:], strict=True))
             assumed = dict(same)
             for ours, theirs in pairs:
-                if {ours, theirs} & apart or not self._is_like(ours, theirs, assumed):
+                if not self._is_like(ours, theirs, assumed):
                     break
                 assumed[ours] = theirs
             else:
