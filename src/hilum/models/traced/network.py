@@ -33,6 +33,7 @@ class TracedNetwork(nn.Module):
         # Names that no layer of a user's has.
         self._hilum_program = program
         self._hilum_last_uses = _last_uses(program)
+        self._hilum_modes: dict[str, str] = {}
         with torch.device("meta"):  # nothing is allocated before the sizes are known to be sane
             layers = [build(path, layer) for path, layer in program.layers.items()]
             shapes = [torch.empty(one.shape) for one in program.tensors.values()]
@@ -54,7 +55,6 @@ class TracedNetwork(nn.Module):
             owner._parameters[name] = self.get_parameter(first)
         for step in program.steps:
             _require_tensor(self, step)
-        self._hilum_modes: dict[str, str] = {}
         for path in {step.target: None for step in program.steps if step.kind == "mode"}:
             self._hilum_modes[path] = _hold_question(self, path, len(self._hilum_modes))
 
