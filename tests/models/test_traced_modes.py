@@ -254,3 +254,87 @@ def test_a_network_with_other_outputs_in_training_is_refused():
 
     with pytest.raises(InvalidValueError, match="a tuple in training and a Node in evaluation"):
         trace_instance(Auxiliary())
+
+
+class Nested(nn.Module):
+    """Decides by two modes; each of the four cases is another sum."""
+
+    def __init__(self):
+        super().__init__()
+        self.body, self.norm = nn.Linear(4, 4), nn.BatchNorm1d(4)
+        self.register_buffer("seen", torch.zeros(4))
+
+    def forward(self, x):
+        x = self.norm(self.body(x))
+        if self.training:
+            if self.norm.training:
+                x = x + 1
+        elif not self.norm.training:
+            self.seen.add_(1)
+        return x
+
+
+class NestedAtBegin(Nested):
+    def forward(self, x):
+        if self.training:
+            x = x + 1 if self.norm.training else x - 3
+            return self.norm(self.body(x))
+        if self.norm.training:
+            x = x * 2
+        return self.norm(self.body(x) * 7)
+
+
+@pytest.mark.parametrize("kind", [Nested, NestedAtBegin])
+@pytest.mark.parametrize("modes", [(a, b) for a in (True, False) for b in (True, False)])
+def test_modes_of_two_modules_decide_together(kind, modes):
+    network, given = kind(), torch.randn(5, 4)
+    again = rebuilt(network)
+    for one in (network, again):
+        one.training, one.norm.training = modes
+    torch.testing.assert_close(again(given), network(given), rtol=0, atol=0)
+    torch.testing.assert_close(again.seen, network.seen) if kind is Nested else None
+
+
+class Keeping(Rows):
+    """Keeps its norm in evaluation, as many do."""
+
+    def train(self, mode=True):
+        super().train(mode)
+        self.norm.eval()
+        return self
+
+
+def evaluating(network, x):
+    network.norm.eval()
+    return network.norm(x)
+
+
+class Asking(nn.Module):
+    """Decides by the mode of each of its parts."""
+
+    def __init__(self, count):
+        super().__init__()
+        self.parts = nn.ModuleList(nn.Linear(2, 2) for _ in range(count))
+
+    def forward(self, x):
+        for part in self.parts:
+            x = part(x) if part.training else -part(x)
+        return x
+
+
+@pytest.mark.parametrize(
+    ("network", "why"),
+    [
+        (Keeping(lambda _, x: x), r"has a train\(\) of its own"),
+        (nn.Sequential(Keeping(lambda _, x: x)), r"'0' \(Keeping\) has a train\(\) of its own"),
+        (Rows(evaluating), "changes the mode of a BatchNorm1d"),
+        (Asking(20), "too many modules at once"),
+    ],
+)
+def test_modes_that_no_step_shows_are_refused(network, why):
+    with pytest.raises(InvalidValueError, match=f"{why}.*network_factory"):
+        trace_instance(network)
+
+
+def test_modes_of_a_few_parts_are_followed():
+    check_rebuilt(Asking(3), torch.randn(4, 2))

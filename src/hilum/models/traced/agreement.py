@@ -1,5 +1,6 @@
-"""What a program does in one mode, in a form in which two programs can be compared."""
+"""What a program does in given modes, in a form in which two programs can be compared."""
 
+from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -11,12 +12,12 @@ __all__ = ["in_mode"]
 _LOOKING = ("getattr", "operator.getitem", "size", "dim", "numel", "choose")
 
 
-def in_mode(program: Program, mode: bool) -> dict[str, Any]:
-    """The program as JSON, with every question for a mode answered.
+def in_mode(program: Program, modes: Mapping[str, bool]) -> dict[str, Any]:
+    """The program as JSON, with every question for the mode of a module answered.
 
     Steps are called by numbers, for their names depend on what was followed beside them.
     """
-    steps, result = _answered(program, mode)
+    steps, result = _answered(program, modes)
     steps = _read(steps, result)
     names: dict[str, Any] = {name: Reference(name) for name in program.inputs}
     numbered: list[Step] = []
@@ -33,10 +34,11 @@ def in_mode(program: Program, mode: bool) -> dict[str, Any]:
         constants={path: one for path, one in program.constants.items() if path in used},
         steps=tuple(numbered),
         result=filled(result, names),
+        modules=(),
     ).to_json()
 
 
-def _answered(program: Program, mode: bool) -> tuple[list[Step], Any]:
+def _answered(program: Program, modes: Mapping[str, bool]) -> tuple[list[Step], Any]:
     found: dict[str, Any] = {name: Reference(name) for name in program.inputs}
     steps: list[Step] = []
     for step in program.steps:
@@ -44,7 +46,7 @@ def _answered(program: Program, mode: bool) -> tuple[list[Step], Any]:
         if step.when is not None and found[step.when[0]] is not step.when[1]:
             found[step.name] = None
         elif step.kind == "mode":
-            found[step.name] = mode
+            found[step.name] = modes[step.target]
         elif step.target == "choose":
             found[step.name] = args[1] if args[0] else args[2]
         else:

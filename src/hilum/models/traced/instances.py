@@ -9,7 +9,8 @@ import copy
 import inspect
 import operator
 import random
-from collections.abc import Callable
+import types
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 import numpy as np
@@ -34,6 +35,7 @@ from hilum.models.traced.program import (
 from hilum.models.traced.stand_ins import IN_PLACE
 from hilum.models.traced.tables import ATTRIBUTES, METHODS, name_of_function, name_of_layer
 from hilum.models.traced.tracer import ModeTracer, ask_mode
+from hilum.models.traced.watching import FOLLOWING
 
 __all__ = ["trace_instance"]
 
@@ -42,6 +44,7 @@ _MAX_CONSTANT_BYTES = 2**22
 
 _CONTAINERS = (nn.Sequential, nn.ModuleList, nn.ModuleDict, nn.ParameterList, nn.ParameterDict)
 _HOOKS = ("_forward_hooks", "_forward_pre_hooks", "_backward_hooks", "_backward_pre_hooks")
+_MODE_SETTERS = ("train", "eval")
 _NOTES = ("_assert", "_assert_is_none")
 
 
@@ -58,10 +61,16 @@ def trace_instance(network: nn.Module) -> TracedNetwork:
     """
     if name_of_layer(type(network)):
         network = nn.Sequential(network).train(network.training)
-    with global_generator_kept():
-        program = _described(_copied(network))  # for its code may change what it holds
+    with FOLLOWING, global_generator_kept():
+        copied = _copied(network)  # for its code may change what it holds
+        program = _described(copied)
+        _require_unchanged(network, copied)
         traced = traced_network(program)
     weights, own = network.state_dict(), traced.state_dict()
+    for name, tensor in own.items():
+        if weights[name].dtype != tensor.dtype:
+            why = f"its tensor {name!r} is {weights[name].dtype}, that of a layer {tensor.dtype}"
+            raise _refused(network, f"{why} (network.float() makes it that)")
     traced.load_state_dict({name: weights[name] for name in own})
     every = network.named_parameters(remove_duplicate=False)
     learns = {name: parameter.requires_grad for name, parameter in every}
@@ -72,23 +81,59 @@ def trace_instance(network: nn.Module) -> TracedNetwork:
 
 def _described(network: nn.Module) -> Program:
     """The program of a module, which has to do in each mode what its code does in that mode."""
-    program = _Description(network, both=True).program()
+    both = _Description(network, both=True)
+    program = both.program()
+    paths = [path for path, _ in network.named_modules()]
     for mode in (True, False):
-        for module in network.modules():
-            module.training = mode
-        wanted = in_mode(_Description(network, both=False).program(), mode)
-        if in_mode(program, mode) != wanted:
-            when = "training" if mode else "evaluation"
-            raise _refused(network, f"its code is not followed surely in {when}")
+        when = "training" if mode else "evaluation"
+        _require_followed(network, program, dict.fromkeys(paths, mode), when)
+        # Questions within questions, with another answer to one of them.
+        for other in both.nested:
+            modes = {**dict.fromkeys(paths, mode), other: not mode}
+            _require_followed(network, program, modes, f"{when} with {other!r} in the other mode")
     return program
 
 
+def _require_followed(
+    network: nn.Module, program: Program, modes: Mapping[str, bool], when: str
+) -> None:
+    for path, module in network.named_modules():
+        if "training" in vars(module):
+            module.training = modes[path]
+    if in_mode(program, modes) != in_mode(_Description(network, both=False).program(), modes):
+        raise _refused(network, f"its code is not followed surely in {when}")
+
+
 def _copied(network: nn.Module) -> nn.Module:
-    """A copy that shares its parameters, for torch.fx lets no code change those."""
     try:
-        return copy.deepcopy(network, {id(own): own for own in network.parameters()})
+        return copy.deepcopy(network)
     except Exception as error:  # whatever else the module holds
         raise _refused(network, f"it cannot be copied: {_first_line(error)}") from error
+
+
+def _require_unchanged(network: nn.Module, followed: nn.Module) -> None:
+    """Values, for what code does to `.data` counts in no version of a tensor."""
+    after = _tensors(followed)
+    for name, own in _tensors(network).items():
+        if own.requires_grad != after[name].requires_grad or not _are_same(own, after[name]):
+            raise _refused(network, f"its code changes its tensor {name!r}")
+
+
+def _tensors(network: nn.Module) -> dict[str, torch.Tensor]:
+    """All that its modules hold, by name, in a state dict or not."""
+    held = {
+        f"{path}.{name}" if path else name: tensor
+        for path, module in network.named_modules()
+        for name, tensor in vars(module).items()
+        if isinstance(tensor, torch.Tensor)
+    }
+    return {**held, **dict(network.named_parameters()), **dict(network.named_buffers())}
+
+
+def _are_same(one: torch.Tensor, other: torch.Tensor) -> bool:
+    if one.shape != other.shape or one.dtype != other.dtype:
+        return False
+    return one.is_meta or torch.equal(one, other) or bool(((one == other) | (one != one)).all())
 
 
 class _Description:
@@ -115,7 +160,7 @@ class _Description:
         if _state(network) != before:
             why = "it draws numbers, or changes its tensors, where no step of it shows it"
             raise _refused(network, why)
-        self.when = tracer.when
+        self.when, self.nested = tracer.when, tracer.nested
         self.plain_tensors = {path: tensor for tensor, path in tracer.tensor_attrs.items()}
         begun = [node for node in self.graph.nodes if node.op == "placeholder"]
         self.inputs = tuple(node.name for node in begun if str(node.target) in required)
@@ -130,6 +175,9 @@ class _Description:
                 raise _refused(self.network, f"{where} has hooks")
             if "forward" in vars(part):
                 raise _refused(self.network, f"{where} has a forward that is not of its class")
+            own = [n for n in _MODE_SETTERS if getattr(part, n) != _of_every_module(part, n)]
+            if own:
+                raise _refused(self.network, f"{where} has a {own[0]}() of its own")
         of_torch = type(module).__module__.startswith("torch.")
         if of_torch and not is_layer and not isinstance(module, _CONTAINERS):
             raise _refused(self.network, f"{where} is no layer that can be described")
@@ -175,6 +223,8 @@ class _Description:
         if sum(len(one.values) for one in constants.values()) > _MAX_CONSTANT_BYTES:
             large = ", ".join(constants)
             raise _refused(self.network, f"it has large tensors ({large}) in no state dict")
+        shared = _shared(self.network, lambda path: path in tensors or _within(path, called))
+        asked = (step.target for step in steps if step.kind == "mode")
         return Program(
             name=type(self.network).__name__,
             inputs=self.inputs,
@@ -183,8 +233,19 @@ class _Description:
             steps=tuple(steps),
             result=result,
             constants=constants,
-            shared=_shared(self.network, lambda path: path in tensors or _within(path, called)),
+            shared=shared,
+            modules=self._modules(layers, tensors, constants, shared, asked),
         )
+
+    def _modules(self, *held: Iterable[str]) -> tuple[str, ...]:
+        """Paths of the modules that these lie in, or are, in the order of the network."""
+        paths = {path for one in held for path in one if path}
+        needed = {
+            path[:at] for path in paths for at in range(len(path) + 1) if f"{path}."[at] == "."
+        }
+        called = {str(node.target) for node in self.graph.nodes if node.op == "call_module"}
+        modules = [path for path, _ in self.network.named_modules() if path in needed]
+        return tuple(path for path in modules if not _within(path, called))
 
     def _step(self, node: fx.Node) -> Step:
         what = getattr(node.target, "__name__", str(node.target))
@@ -241,6 +302,10 @@ class _Description:
     def _held(self, path: str) -> Any:
         owner, _, name = path.rpartition(".")
         return getattr(self.network.get_submodule(owner), name)
+
+
+def _of_every_module(module: nn.Module, method: str) -> Any:
+    return types.MethodType(vars(nn.Module)[method], module)
 
 
 def _may_write(node: fx.Node) -> bool:

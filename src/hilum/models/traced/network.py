@@ -15,7 +15,7 @@ from hilum.models.traced.tables import dtype_of, function_of, method_of
 
 __all__ = ["TracedNetwork", "program_of", "traced_network"]
 
-_MODE = "hilum_mode"
+_MODES = "hilum_modes"
 
 
 class TracedNetwork(nn.Module):
@@ -33,15 +33,15 @@ class TracedNetwork(nn.Module):
         # Names that no layer of a user's has.
         self._hilum_program = program
         self._hilum_last_uses = _last_uses(program)
+        self._hilum_modes: dict[str, str] = {}
         with torch.device("meta"):  # nothing is allocated before the sizes are known to be sane
             layers = [build(path, layer) for path, layer in program.layers.items()]
             size = sum(p.numel() for layer in layers for p in layer.state_dict().values())
         size += sum(math.prod(one.shape) for one in program.tensors.values())
         size += sum(math.prod(one.shape) for one in program.constants.values())
         require(size <= MAX_PARAMETERS, "parameters", f"at most {MAX_PARAMETERS:,}", f"{size:,}")
-        for path, layer in program.layers.items():
-            owner, name = _free_place(self, path)
-            owner.add_module(name, build(path, layer))
+        for path in dict.fromkeys((*program.modules, *program.layers)):
+            _place(self, path, program)
         for path, tensor in program.tensors.items():
             _hold(*_free_place(self, path), tensor)
         for path, constant in program.constants.items():
@@ -51,8 +51,7 @@ class TracedNetwork(nn.Module):
             _share(self, path, first)
         _require_targets(self, program)
         for path in {step.target: None for step in program.steps if step.kind == "mode"}:
-            owner, name = _free_place(self, f"{path}.{_MODE}" if path else _MODE)
-            owner.add_module(name, _Mode(owner))
+            self._hilum_modes[path] = _hold_question(self, path, len(self._hilum_modes))
 
 
 class _Mode(nn.Module):
@@ -69,7 +68,9 @@ class _Mode(nn.Module):
 
     @training.setter
     def training(self, mode: bool) -> None:
-        pass
+        # Where a network is cut, its owner is in no part of it.
+        for owner in vars(self).get("_owner", ()):
+            owner.training = mode
 
     def forward(self) -> bool:
         """Ask."""
@@ -135,7 +136,7 @@ def _done(network: TracedNetwork, step: Step, values: Mapping[str, Any]) -> Any:
         return getattr(args[0], method_of(step.target))(*args[1:], **kwargs)
     owner, name = _owner(network, step.target)
     if step.kind == "mode":
-        return network.get_submodule(step.target).get_submodule(_MODE)()
+        return network.get_submodule(network._hilum_modes[step.target])()
     return getattr(owner, name)
 
 
@@ -149,6 +150,11 @@ def _owner(network: nn.Module, path: str) -> tuple[nn.Module, str]:
             owner.add_module(parent, nn.Module())
         owner = owner.get_submodule(parent)
     return owner, name
+
+
+def _module(network: nn.Module, path: str) -> nn.Module:
+    """The module at a path, made where there is none."""
+    return _owner(network, f"{path}.")[0] if path else network
 
 
 def _free_place(network: nn.Module, path: str) -> tuple[nn.Module, str]:
@@ -196,12 +202,32 @@ def _require_free(owner: nn.Module, name: str) -> None:
     require(not hasattr(owner, name), "path of a layer", "no attribute of every module", name)
 
 
+def _place(network: nn.Module, path: str, program: Program) -> None:
+    """A layer, or what layers and tensors lie in."""
+    if path in program.layers:
+        owner, name = _free_place(network, path)
+        owner.add_module(name, build(path, program.layers[path]))
+    else:
+        _module(network, path)
+
+
 def _hold(owner: nn.Module, name: str, tensor: OwnTensor) -> None:
     zeros = torch.zeros(tensor.shape, dtype=dtype_of(tensor.dtype))
     if tensor.learns:
         owner.register_parameter(name, nn.Parameter(zeros))
     else:
         owner.register_buffer(name, zeros)
+
+
+def _hold_question(network: nn.Module, path: str, number: int) -> str:
+    """Path of a layer that asks for the mode of the module at a path.
+
+    It lies apart, for that module may be a layer, which has the parts it was made with.
+    """
+    asking = f"{_MODES}.{number}"
+    holder, name = _free_place(network, asking)
+    holder.add_module(name, _Mode(_module(network, path)))
+    return asking
 
 
 def _last_uses(program: Program) -> list[list[str]]:

@@ -186,6 +186,8 @@ class Program:
         layers, tensors: by their path in the network, which is also that of their weights.
         constants: by their path in the network, in whose state dict they are not.
         shared: more paths of parameters, and those under which they are held.
+        modules: paths of layers and of what holds them, in the order in which the module had them,
+            for freezing goes by that order.
         result: what is returned: a `Reference`, or a tuple, list or dict of them.
     """
 
@@ -197,10 +199,12 @@ class Program:
     result: Any
     constants: Mapping[str, Constant] = field(default_factory=dict)
     shared: Mapping[str, str] = field(default_factory=dict)
+    modules: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         modes = [step.target for step in self.steps if step.kind == "mode" and step.target]
-        for path in (*self.layers, *self.tensors, *self.constants, *self.shared, *modes):
+        own = (*self.layers, *self.tensors, *self.constants, *self.shared, *self.modules)
+        for path in (*own, *modes):
             plain = all(part and not part.startswith("__") for part in path.split("."))
             require(plain, "path of a layer", "names with dots between", path)
 
@@ -229,6 +233,7 @@ class Program:
             "result": encoded(self.result),
             **({"constants": constants} if constants else {}),
             **({"shared": dict(self.shared)} if self.shared else {}),
+            **({"modules": list(self.modules)} if self.modules else {}),
         }
 
     @staticmethod
@@ -261,6 +266,7 @@ class Program:
                 for path, one in data.get("constants", {}).items()
             },
             shared={str(path): str(first) for path, first in data.get("shared", {}).items()},
+            modules=tuple(map(str, data.get("modules", ()))),
         )
 
 

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from typing import Any
 
 import torch
+import torch.fx.proxy
 from torch import fx
 
 __all__ = ["IN_PLACE", "Held", "Mode", "StandIn"]
@@ -21,8 +22,8 @@ IN_PLACE = tuple(
 )
 """Operators that change what stands at their left."""
 
-_SEQUENCES = {"chunk": list, "split": tuple, "unbind": tuple, "tensor_split": tuple}
-_TUPLES = ("GRU", "LSTM", "LSTMCell", "MultiheadAttention", "RNN")
+_OWN = frozenset(("node", "tracer", "root", "attr", "_node"))
+"""What stand-ins of torch.fx keep in themselves."""
 
 
 class StandIn(fx.Proxy):
@@ -34,8 +35,22 @@ class StandIn(fx.Proxy):
 
     @property  # type: ignore[misc]
     def __class__(self) -> type:
-        """What `isinstance` is told: the type of the value, where that is sure."""
-        return _type_of(self.node) or StandIn
+        """Refuse what decides by it; `isinstance` is answered elsewhere, for Python alone."""
+        frame = inspect.currentframe()
+        asking = frame.f_back if frame is not None else None
+        if asking is not None and _decides_by_class(asking):
+            raise TypeError(f"it asks for the class of {self.node.name!r}; isinstance is answered")
+        return type(self)
+
+    def __getattr__(self, name: str) -> "Part":
+        """What stands for an attribute or a method."""
+        return Part(self, name)
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        """Refuse: it would be lost with the stand-in."""
+        if name not in _OWN:
+            raise TypeError(f"it sets the attribute {name!r} of a tensor")
+        super().__setattr__(name, value)
 
     def __bool__(self) -> bool:
         """Refuse to decide, but let a check of the inputs pass, as `torch._assert` does."""
@@ -49,12 +64,17 @@ class StandIn(fx.Proxy):
         self.tracer.create_proxy("call_function", operator.setitem, (self, place, value), {})
 
 
+class Part(StandIn, fx.proxy.Attribute):
+    """Stands for an attribute or a method of a value."""
+
+
 class Held(StandIn):
     """Stands for a tensor that the network holds; its size does not change."""
 
     def __init__(self, node: fx.Node, tracer: fx.Tracer, tensor: torch.Tensor) -> None:
         super().__init__(node, tracer)
-        self._fixed: dict[str, Any] = {"shape": tensor.shape, "ndim": tensor.ndim}
+        vars(self)["held"] = tensor
+        vars(self)["_fixed"] = {"shape": tensor.shape, "ndim": tensor.ndim}
 
     def __getattr__(self, name: str) -> Any:
         """What is known of it, or a stand-in for it."""
@@ -97,40 +117,12 @@ for _operation in IN_PLACE:
     setattr(StandIn, f"__{_operation.__name__}__", _noted(_operation))
 
 
-def _type_of(node: fx.Node) -> type | None:
-    """The type of the value of a node, None for one that is not known."""
-    if node.op in ("placeholder", "get_attr"):
-        return torch.Tensor
-    if node.op == "call_module":
-        kind = node.meta["layer"]
-        return tuple if kind in _TUPLES else torch.Tensor
-    if node.target is getattr:
-        kinds = {"shape": torch.Size, "ndim": int, "T": torch.Tensor, "mT": torch.Tensor}
-        return kinds.get(str(node.args[1]))
-    if node.target is operator.getitem and isinstance(node.args[0], fx.Node):
-        return _type_within(node.args[0], node.args[1])
-    name = getattr(node.target, "__name__", str(node.target))
-    if name == "size":
-        return int if len(node.args) > 1 or node.kwargs else torch.Size
-    return _SEQUENCES.get(name) or (torch.Tensor if name in _OF_TENSORS else None)
-
-
-def _type_within(node: fx.Node, place: Any) -> type | None:
-    """The type of what lies at a place of the value of a node."""
-    whole = _type_of(node)
-    if whole is torch.Size:
-        return torch.Size if isinstance(place, slice) else int
-    # What recurrent layers return beside their output is tensors or tuples of them.
-    if whole is None or (node.op == "call_module" and whole is tuple and place != 0):
-        return None
-    return torch.Tensor if whole in (torch.Tensor, list, tuple) else None
-
-
-_OF_TENSORS = frozenset(
-    "bmm cat conv1d conv2d conv3d dropout einsum exp expand flatten gelu interpolate layer_norm "
-    "linear log matmul pad permute relu reshape sigmoid softmax squeeze stack tanh transpose "
-    "unsqueeze view".split()
-)
+def _decides_by_class(frame: types.FrameType) -> bool:
+    """Whether code outside of torch asks for it with `x.__class__` or `match`."""
+    package = str(frame.f_globals.get("__name__", ""))
+    if package.startswith(("torch.", "hilum.models.traced.")):
+        return False
+    return dis.opname[frame.f_code.co_code[frame.f_lasti]] in ("LOAD_ATTR", "MATCH_CLASS")
 
 
 def _is_asserted(frame: types.FrameType) -> bool:

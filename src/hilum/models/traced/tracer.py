@@ -6,10 +6,8 @@ it is run in both modes. Steps that turn out the same are one step, constants th
 another step in each mode is done or left out by it.
 """
 
-import contextlib
-import threading
 import types
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -17,13 +15,13 @@ from torch import fx, nn
 
 from hilum.models.traced.stand_ins import Held, Mode, StandIn
 from hilum.models.traced.tables import choose, name_of_function, name_of_layer
+from hilum.models.traced.value_types import type_of, type_of_layer
+from hilum.models.traced.watching import FOLLOWING, watched
 
 __all__ = ["ModeTracer", "ask_mode"]
 
-# Of these torch.fx takes no note: what they are given is no tensor. The first kind draws numbers,
-# so that each run needs them anew.
-_RANDOM_MAKERS = ("rand", "randn", "randint", "randperm", "normal")
-_MAKERS = ("zeros", "ones", "empty", "full", "arange", "linspace", "eye", "tensor")
+
+_MAX_QUESTIONS = 8  # at once: the code is run for each of their combinations
 
 
 def ask_mode(path: str) -> bool:
@@ -48,6 +46,7 @@ class ModeTracer(fx.Tracer):
 
     Attributes:
         when: for nodes that are done in one mode only, the question and the answer.
+        nested: paths of the modules whose modes decide together.
     """
 
     def __init__(self, check: Callable[[nn.Module, str], None], *, both: bool) -> None:
@@ -55,18 +54,25 @@ class ModeTracer(fx.Tracer):
         self._check, self._both = check, both
         self._decided: dict[str, bool] = {}
         self.when: dict[fx.Node, tuple[fx.Node, bool]] = {}
+        self.nested: dict[str, None] = {}
 
     def trace(self, root: Any, concrete_args: dict[str, Any] | None = None) -> fx.Graph:
         """The graph of a network (a module); its parts are as they were afterwards."""
+        with FOLLOWING:
+            return self._trace(root, concrete_args)
+
+    def _trace(self, root: Any, concrete_args: dict[str, Any] | None) -> fx.Graph:
         before = {module: _attributes(module) for module in root.modules()}
         try:
             if self._both:
                 for path, module in root.named_modules():
-                    vars(module)["training"] = self._mode(path)
-            with self._makers_noted(), torch.enable_grad():
+                    if "training" in vars(module):
+                        vars(module)["training"] = self._mode(path)
+            modes = {path: vars(one).get("training") for path, one in root.named_modules()}
+            with watched(self.create_proxy), torch.enable_grad():
                 graph = super().trace(root, concrete_args)
-            for module, attributes in before.items():
-                _require_kept(module, attributes)
+            for path, module in root.named_modules():
+                _require_kept(module, before[module], modes[path])
         finally:
             for module, attributes in before.items():
                 vars(module).clear()
@@ -119,7 +125,8 @@ class ModeTracer(fx.Tracer):
             raise TypeError("it computes without gradients (torch.no_grad); detach can be followed")
         node = super().create_node(kind, target, *rest, **more)
         if kind == "call_module":
-            node.meta["layer"] = type(self.root.get_submodule(target)).__name__
+            node.meta["type"] = type_of_layer(self.root.get_submodule(target), node.args)
+        type_of(node)  # while those of what it reads are known
         return node
 
     def proxy(self, node: fx.Node) -> fx.Proxy:
@@ -142,37 +149,6 @@ class ModeTracer(fx.Tracer):
 
         return Mode(ask, lambda: self._decide(path))
 
-    @contextlib.contextmanager
-    def _makers_noted(self) -> Iterator[None]:
-        """Take note of what torch makes new tensors with in this thread; refuse its precision."""
-        thread = threading.get_ident()
-
-        def noting(maker: Callable[..., Any], *, always: bool) -> Callable[..., Any]:
-            def make(*args: Any, **kwargs: Any) -> Any:
-                noted = always or _has_stand_in((args, kwargs))
-                if noted and threading.get_ident() == thread:
-                    return self.create_proxy("call_function", maker, args, kwargs)
-                return maker(*args, **kwargs)
-
-            return make
-
-        def enter(context: Any) -> Any:
-            if threading.get_ident() == thread:
-                raise TypeError("it chooses the precision itself (torch.autocast)")
-            return begin(context)
-
-        makers = {name: getattr(torch, name) for name in (*_MAKERS, *_RANDOM_MAKERS)}
-        begin: Callable[[Any], Any] = torch.autocast.__enter__
-        try:
-            setattr(torch.autocast, "__enter__", enter)  # noqa: B010
-            for name, maker in makers.items():
-                setattr(torch, name, noting(maker, always=name in _RANDOM_MAKERS))
-            yield
-        finally:
-            setattr(torch.autocast, "__enter__", begin)  # noqa: B010
-            for name, maker in makers.items():
-                setattr(torch, name, maker)
-
     def _in_both(self, path: str, call: Callable[[], Any]) -> Any:
         """What a call gives; where it decides by the mode of the module at `path`, in each.
 
@@ -187,6 +163,11 @@ class ModeTracer(fx.Tracer):
                 raise
             asked = undecided.path
         self._erase(self._nodes_after(last))
+        if self._decided:
+            self.nested |= dict.fromkeys((*self._decided, asked))
+        if len(self._decided) >= _MAX_QUESTIONS:
+            paths = ", ".join(self._decided)
+            raise TypeError(f"it decides by the modes of too many modules at once ({paths}, ...)")
         question = self.create_node("call_function", ask_mode, (asked,), {})
         results: list[Any] = []
         runs: list[list[fx.Node]] = []
@@ -229,18 +210,17 @@ class ModeTracer(fx.Tracer):
         Returns:
             For nodes that are gone, those that stand for them.
         """
+        begin, end = self._ends(training, evaluation)
         same: dict[fx.Node, fx.Node] = {}
-        for ours, theirs in zip(training, evaluation, strict=False):
-            if not self._is_like(ours, theirs, same):
-                break
+        for ours, theirs in begin:
             self._unite(question, (ours, theirs), ours, same)
-        between = training[len(same) :], evaluation[len(same) :]
-        at_end = self._alike_at_end(*between, same)
-        for ours, theirs in at_end:  # the later ones stay, behind all that they read
+        for ours, theirs in end:  # the later ones stay, behind all that they read
             self._unite(question, (ours, theirs), theirs, same)
-        for answer, nodes in zip((True, False), between, strict=True):
-            for node in nodes[: len(nodes) - len(at_end)]:
-                self.when.setdefault(node, (question, answer))
+        ends = {node for pair in (*begin, *end) for node in pair}
+        for answer, nodes in ((True, training), (False, evaluation)):
+            for node in nodes:
+                if node not in ends:
+                    self.when.setdefault(node, (question, answer))
         for node, (asked, answer) in self.when.items():
             self.when[node] = (same.get(asked, asked), answer)
         gone = set(same)
@@ -259,14 +239,46 @@ class ModeTracer(fx.Tracer):
             args = self._joint(question, ours.args, theirs.args, same)
             kwargs = self._joint(question, ours.kwargs, theirs.kwargs, same)
         stays.args, stays.kwargs = args, kwargs
+        if type_of(ours) is not type_of(theirs):
+            stays.meta["type"] = None
         gone = theirs if stays is ours else ours
         gone.replace_all_uses_with(stays)
         same[gone] = stays
 
-    def _alike_at_end(
-        self, training: list[fx.Node], evaluation: list[fx.Node], same: dict[fx.Node, fx.Node]
-    ) -> list[tuple[fx.Node, fx.Node]]:
-        for length in range(min(len(training), len(evaluation)), 0, -1):
+    def _ends(
+        self, training: list[fx.Node], evaluation: list[fx.Node]
+    ) -> tuple[list[tuple[fx.Node, fx.Node]], list[tuple[fx.Node, fx.Node]]]:
+        """Pairs of steps with which both runs begin and end.
+
+        A step of one mode knows one question. Where it lies between, that has to lie there, too, so
+        that it is asked in that mode only.
+        """
+        apart: set[fx.Node] = set()
+        while True:
+            begin, end = self._alike(training, evaluation, apart)
+            ends = {node for pair in (*begin, *end) for node in pair}
+            between = {*training, *evaluation} - ends
+            asked = {self.when[node][0] for node in between if node in self.when}
+            if not asked & ends:
+                return begin, end
+            apart |= asked
+
+    def _alike(
+        self, training: list[fx.Node], evaluation: list[fx.Node], apart: set[fx.Node]
+    ) -> tuple[list[tuple[fx.Node, fx.Node]], list[tuple[fx.Node, fx.Node]]]:
+        """Pairs of steps with which both runs begin and end, but for those that stay apart."""
+        # Those are questions, which read nothing: what stands behind them need not wait.
+        training = [node for node in training if node not in apart]
+        evaluation = [node for node in evaluation if node not in apart]
+        same: dict[fx.Node, fx.Node] = {}
+        begin: list[tuple[fx.Node, fx.Node]] = []
+        for ours, theirs in zip(training, evaluation, strict=False):
+            if not self._is_like(ours, theirs, same):
+                break
+            begin.append((ours, theirs))
+            same[theirs] = ours
+        left = min(len(training), len(evaluation)) - len(begin)
+        for length in range(left, 0, -1):
             pairs = list(zip(training[-length:], evaluation[-length:], strict=True))
             assumed = dict(same)
             for ours, theirs in pairs:
@@ -274,8 +286,8 @@ class ModeTracer(fx.Tracer):
                     break
                 assumed[ours] = theirs
             else:
-                return pairs
-        return []
+                return begin, pairs
+        return begin, []
 
     def _is_like(self, ours: fx.Node, theirs: fx.Node, same: dict[fx.Node, fx.Node]) -> bool:
         """Whether one step may stand for two, with arguments that may depend on the mode."""
@@ -326,7 +338,9 @@ def _attributes(module: nn.Module) -> dict[str, Any]:
     return {n: dict(v) if n in _HOLDERS else v for n, v in vars(module).items()}
 
 
-def _require_kept(module: nn.Module, attributes: Mapping[str, Any]) -> None:
+def _require_kept(module: nn.Module, attributes: Mapping[str, Any], mode: Any) -> None:
+    if vars(module).get("training") is not mode:
+        raise TypeError(f"it changes the mode of a {type(module).__name__}")
     for holder in _HOLDERS:
         own, old = vars(module)[holder], attributes[holder]
         replaced = [name for name in {**old, **own} if own.get(name) is not old.get(name)]
@@ -339,11 +353,3 @@ _PLAIN = (bool, int, float, str, torch.device, torch.dtype)
 
 def _are_equal(one: Any, other: Any) -> bool:
     return isinstance(one, _PLAIN) and bool(one == other)
-
-
-def _has_stand_in(value: Any) -> bool:
-    if isinstance(value, dict):
-        value = tuple(value.values())
-    if isinstance(value, tuple | list):
-        return any(map(_has_stand_in, value))
-    return issubclass(type(value), fx.Proxy)
