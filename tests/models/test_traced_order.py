@@ -81,6 +81,15 @@ def test_a_program_of_before_there_was_an_order_is_built():
     assert again.state_dict().keys() == traced.state_dict().keys()
 
 
+@pytest.mark.parametrize("path", ["forward", "__class__", "a..b", "0.weight", ".".join("a" * 3000)])
+def test_a_crafted_order_builds_nothing(path):
+    traced = trace_instance(nn.Sequential(nn.Linear(1, 1)))
+    stored = json.loads(json.dumps(TracedRecipe(program_of(traced)).to_json()))
+    stored["program"]["modules"] = [path]
+    with pytest.raises(InvalidValueError, match="path of a layer must be"):
+        recipe_of(stored).build()
+
+
 def test_the_rest_of_a_network_that_was_cut_has_its_own_mode():
     traced = trace_instance(nn.Sequential(nn.Linear(4, 64), Drop(), nn.Linear(64, 2)))
     traced.get_submodule("0").requires_grad_(False)

@@ -27,6 +27,8 @@ __all__ = [
     "references",
 ]
 
+_MAX_DEPTH = 100
+
 Kind = Literal["layer", "function", "method", "tensor", "mode"]
 
 
@@ -207,6 +209,10 @@ class Program:
         for path in (*own, *modes):
             plain = all(part and not part.startswith("__") for part in path.split("."))
             require(plain, "path of a layer", "names with dots between", path)
+            deep = path.count(".") >= _MAX_DEPTH  # Python could not go through its modules
+            require(
+                not deep, "path of a layer", f"of at most {_MAX_DEPTH} names", f"{path[:40]}..."
+            )
 
     @property
     def last_layer(self) -> str:
