@@ -13,25 +13,19 @@ import row_nets
 from hilum.inputs import ImageInput, RowSpec, Target, TensorInput
 from hilum.models import architecture, factory
 from hilum.models.starting import build_start, whole_design
-from hilum.optim import Constant, CrossEntropy, OptimizerSpec, TorchLoss
-from hilum.preprocessing import Chain
+from hilum.optim import CrossEntropy
 from hilum.training import (
     Every,
-    LocalLauncher,
-    TrainConfig,
-    TrainJob,
     World,
     feature_store,
     features,
     load_checkpoint,
-    prepare_run,
     steps,
     train_worker,
 )
-from hilum.training.trial import try_network
-from training_cases import chain, write_records
+from row_runs import SPLITS, losses, start_on_rows, train
+from training_cases import chain
 
-MSE = TorchLoss(name="MSELoss")
 VECTOR = TensorInput(column="vector", shape=(3,))
 NUMBER = TensorInput(column="number", shape=(1,))
 TWO = RowSpec(
@@ -41,7 +35,6 @@ TWO = RowSpec(
 ALONE = RowSpec(inputs=(VECTOR,), targets=(Target(column="vector", shape=(3,), input=0),))
 KIND = Target(column="kind", shape=(), classes=("no", "yes"))
 IMAGES = RowSpec(inputs=(ImageInput.of("image", chain()),), targets=(KIND,))
-SPLITS = (["train"] * 4 + ["valid"]) * 5
 
 
 @pytest.fixture(autouse=True)
@@ -73,42 +66,15 @@ def pack(spec):
 
 
 def start(folder, network, spec, known, *, weights=None, **changes):
-    """A run on 25 rows, ready to be trained."""
-    records = pack(spec)
-    write_records(folder / "cache", records[:, None, None], known, SPLITS, weights=weights)
+    """A run on 25 rows, ready to be trained, and its network."""
     named = isinstance(network, str)
     design = architecture(network) if named else whole_design(factory(network))
     model, _ = build_start(design, None, 2, weights="random" if named else "auto", seed=1)
-    first = torch.from_numpy(records[:1]), torch.from_numpy(known[:1])
-    settings = TrainConfig(
-        **{
-            "architecture": design.name,
-            "design": None if named else design,
-            "outputs": tuple(target.column for target in spec.targets),
-            "preprocessing": Chain(()),
-            "rows": try_network(model, spec, changes.get("loss", MSE), *first),
-            "schedule": Constant(base=0.05),
-            "optimizer": OptimizerSpec(name="sgd"),
-            "loss": MSE,
-            "max_epochs": 2,
-            "global_batch_size": 8,
-            "precision": "float32",
-            **changes,
-        }
+    built = {"architecture": design.name, "design": None if named else design}
+    run, _ = start_on_rows(
+        folder, model, spec, pack(spec), known, weights=weights, **built, **changes
     )
-    job = TrainJob(config=settings, cache_directory=str(folder / "cache"))
-    prepare_run(str(folder / "run"), job, model)
-    return str(folder / "run"), model
-
-
-def train(run, num_ranks=1):
-    digests = LocalLauncher(num_threads=1).launch(train_worker, run, num_ranks)
-    assert len(set(digests)) == 1, "all ranks end with the same weights"
-    return load_checkpoint(run)
-
-
-def losses(checkpoint):
-    return [value for r in checkpoint.history for value in (r.train_loss, r.valid_loss)]
+    return run, model
 
 
 CASES = {

@@ -9,29 +9,22 @@ from torch import nn
 from hilum.inference import ModelBundle, load_bundle, save_bundle
 from hilum.inputs import RowSpec, Target, TensorInput
 from hilum.models.starting import build_start, start_of_instance
-from hilum.optim import Constant, OptimizerSpec, TorchLoss
 from hilum.preprocessing import Chain
 from hilum.training import (
     LocalLauncher,
-    TrainConfig,
-    TrainJob,
     World,
     feature_store,
     features,
     load_checkpoint,
-    prepare_run,
     train_worker,
 )
 from hilum.training.dropout import FIRST_LAYER, SampleDropout, seed_dropout
-from hilum.training.trial import try_network
-from training_cases import write_records
+from row_runs import losses, start_on_rows, train
 
 ROWS = RowSpec(
     inputs=(TensorInput(column="series", shape=(4, 3)),),
     targets=(Target(column="value", shape=(2,)),),
 )
-MSE = TorchLoss(name="MSELoss")
-SPLITS = (["train"] * 4 + ["valid"]) * 5
 
 
 @pytest.fixture(autouse=True)
@@ -47,39 +40,10 @@ def start(folder, network, **changes):
     columns = [pa.array(random.normal(size=(25, 12)).tolist())]
     records, reasons = ROWS.pack(columns)
     assert not any(reasons)
-    write_records(folder / "cache", records[:, None, None], known, SPLITS)
     begun = start_of_instance(network)
     model, _ = build_start(begun.architecture, begun, 2)
-    first = torch.from_numpy(records[:1]), torch.from_numpy(known[:1])
-    settings = TrainConfig(
-        **{
-            "architecture": begun.architecture.name,
-            "design": begun.architecture,
-            "outputs": ("value",),
-            "preprocessing": Chain(()),
-            "rows": try_network(model, ROWS, MSE, *first),
-            "schedule": Constant(base=0.05),
-            "optimizer": OptimizerSpec(name="sgd"),
-            "loss": MSE,
-            "max_epochs": 2,
-            "global_batch_size": 8,
-            "precision": "float32",
-            **changes,
-        }
-    )
-    job = TrainJob(config=settings, cache_directory=str(folder / "cache"))
-    prepare_run(str(folder / "run"), job, model)
-    return str(folder / "run"), settings
-
-
-def train(run, num_ranks=1):
-    digests = LocalLauncher(num_threads=1).launch(train_worker, run, num_ranks)
-    assert len(set(digests)) == 1, "all ranks end with the same weights"
-    return load_checkpoint(run)
-
-
-def losses(checkpoint):
-    return [value for r in checkpoint.history for value in (r.train_loss, r.valid_loss)]
+    built = {"architecture": begun.architecture.name, "design": begun.architecture}
+    return start_on_rows(folder, model, ROWS, records, known, **built, **changes)
 
 
 class Tied(nn.Module):
